@@ -62,6 +62,7 @@ from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.trust import check_way
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.event_recorder import recorded_log
@@ -304,8 +305,9 @@ def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[None]:
 
     Raises:
         AlreadyRunning: another dispatcher has one of the two; its pid is named.
-        CannotCreate: a lock cannot be made.
+        CannotCreate: a lock cannot be made, or another user can replace the pipe.
     """
+    check_way(pipe)
     with ExitStack() as held:
         held.callback(Lock(pipe.with_name(f".{pipe.name}.dispatcher.lock"), "dispatcher").close)
         if own_id != str(pipe):

@@ -182,12 +182,11 @@ def import_once(  # noqa: PLR0913 - the options
         listing = list_captures(
             paths, recursive=recursive, order=order, track=track, leave_out=leave_out, roots=roots
         )
-    refused = listing.refused
     report = queue_captures(retrying, listing.files, again=again)
-    for sentence in [*listing.notes, *refusal_sentences(refused), *report_sentences(report)]:
+    for sentence in [*listing.notes, *refusal_sentences(listing.refused), *report_sentences(report)]:
         print_lines(f"pcapdj import: {sentence}", to_stderr=True)
-    print_lines(summary(Counter((outcomes | report.outcomes).values()), len(refused)))
-    return ExitCode.ERROR if any(refusal.is_fault for refusal in refused) else ExitCode.OK
+    print_lines(summary(Counter((outcomes | report.outcomes).values()), len(listing.refused)))
+    return ExitCode.ERROR if any(refusal.is_fault for refusal in listing.refused) else ExitCode.OK
 
 
 class _Sleep:
@@ -212,7 +211,8 @@ def watch_folders(  # noqa: PLR0913 - the options
         Stopped: a stop signal arrived.
     """
     with handled() as signals, recorded_log(store):
-        inboxes = [Inbox(folder, recursive=recursive, stops=signals) for folder in dict.fromkeys(folders)]
+        inbox_of = partial(Inbox, recursive=recursive, stops=signals, roots=roots)
+        inboxes = [*map(inbox_of, dict.fromkeys(folders))]
         suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
         warn_of_losses(store, events)

@@ -273,15 +273,16 @@ def has_writer(fd: int) -> bool:
     return False
 
 
-def is_closed(name: bytes, device: int) -> bool:
+def is_closed(name: bytes, device: int, *, root: bytes | None = None) -> bool:
     """Report whether it is certain that no process writes to a file; then its time need not be checked.
 
     Args:
         name: of the file.
         device: of a local file system, on which this kernel sees every writer.
+        root: as `open_regular`.
     """
     try:
-        fd = open_regular(name)
+        fd = open_regular(name, root=root)
     except CaptureError:
         return False
     try:

@@ -328,6 +328,7 @@ class BlockWalk:
 
     def _skip(self, linktype: int, packets: int = 1) -> None:
         if packets:
+            self.has_packet = True
             self.packets += packets
             if linktype not in self.skipped and len(self.skipped) >= _MOST_LINKTYPES:
                 linktype = OTHER_LINKTYPES

@@ -133,8 +133,10 @@ def _check(path: Path, found: os.stat_result) -> None:
 def processes_with(path: Path) -> list[int]:
     """Return the pids of other processes that have the file open, as far as this user may see."""
     try:
-        wanted = path.stat()
-    except FileNotFoundError:  # removed; a new one has no reader yet
+        wanted = path.lstat()
+    except OSError:  # removed, or out of reach; a new one has no reader yet
+        return []
+    if not stat.S_ISFIFO(wanted.st_mode):  # what took its place is refused at the next opening
         return []
     pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
     return [pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted)]

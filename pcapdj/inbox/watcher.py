@@ -19,10 +19,12 @@ nothing is forgotten.
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from pcapdj.capture.files import is_closed
+from pcapdj.capture.roots import root_of
 from pcapdj.inbox.folder import MOST_LEVELS, is_hidden, list_folder
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.settle import (
@@ -36,6 +38,7 @@ from pcapdj.inbox.settle import (
     updated,
 )
 from pcapdj.inbox.skipped import Skipped, SkipReason
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.mounts import mount_of, present_mounts
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits, between
@@ -66,12 +69,15 @@ class Inbox:
         stops: a stop signal ends a look into the folder, with `Stopped`.
     """
 
-    def __init__(self, folder: bytes, *, recursive: bool, stops: Waits | None = None) -> None:
+    def __init__(
+        self, folder: bytes, *, recursive: bool, stops: Waits | None = None, roots: Sequence[bytes] = ()
+    ) -> None:
         self.folder = folder
         self.problem = ""  # why arrivals may be missed: the rest of a sentence that begins with the folder
         self.skipped = Skipped()
         self._recursive = recursive
         self._stops = stops
+        self._roots = roots
         self._mount = b""  # where its file system is mounted
         self._may_hang = True  # another machine may have it, and write to it
         self._inode: tuple[int, int] | None = None  # device and inode of the folder that is watched
@@ -268,8 +274,10 @@ class Inbox:
         what arrives from now on is not to be queued before it.
         """
         age_s = time.time() - state.mtime_ns / 1e9
-        if age_s < SETTLED_S and self._inode and not self._may_hang and is_closed(name, self._inode[0]):
-            return SETTLED_S
+        if age_s < SETTLED_S and self._inode and not self._may_hang:
+            with suppress(CaptureError):  # it lies outside of the roots: it is not opened
+                if is_closed(name, self._inode[0], root=root_of(name, self._roots)):
+                    return SETTLED_S
         return age_s
 
     def _is_hidden(self, name: bytes) -> bool:

@@ -10,6 +10,7 @@ from pcapdj.feed.start_point import start_point_from
 from pcapdj.run.record import NEWER, RECORD, FileResult, results_in
 from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.trust import calling_user, check_folder, check_way
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.journal import (
@@ -104,9 +105,15 @@ class RunJournal:
 
 
 def run_folder(folder: Path) -> Path | None:
-    """Return the folder with the record of the run that this folder belongs to; None: it belongs to none."""
+    """Return the folder with the record of the run that this folder belongs to; None: it belongs to none.
+
+    Raises:
+        CannotCreate: another user can replace the record, which names the captures that are read.
+    """
     for each in (folder, folder.parent):
         if is_file(each / RECORD) or is_file(each / NEWER):
+            check_folder(each, caller=calling_user())
+            check_way(each, caller=calling_user())
             return each
     return None
 

@@ -640,6 +640,29 @@ def test_the_command_that_mends_a_folder_can_be_pasted(short_path: Path, name: b
 
 
 @needs_root
+def test_a_dispatcher_makes_no_pipe_in_a_folder_of_another_user(theirs: Path) -> None:
+    """That user could put another pipe there, or anything else."""
+    done = run("pcapdj", "dispatch", "-b", theirs / "pipe", env=environment(PCAPDJ_REDIS_URL="unix:///none"))
+
+    assert done.returncode == ExitCode.CANNOT_CREATE
+    assert f"a folder above it, '{theirs}', belongs to another user" in done.stderr
+    assert [*theirs.iterdir()] == []
+
+
+@needs_root
+def test_whence_reads_no_record_of_another_user(theirs: Path, short_path: Path) -> None:
+    """It names the captures that are read, and that user chooses them."""
+    (theirs / "pcapdj.json").write_text("{}")
+    (theirs / "5ca1ab1e").mkdir()
+
+    for folder in (theirs, theirs / "5ca1ab1e"):
+        done = pcapdj("whence", "--log", folder, "--at", "2026-11-24T10:30:00Z", cwd=short_path)
+
+        assert done.returncode == ExitCode.CANNOT_CREATE
+        assert f"The folder '{theirs}' belongs to another user" in done.stderr
+
+
+@needs_root
 def test_the_embedded_redis_keeps_its_data_in_no_folder_of_another_user(
     theirs: Path, short_path: Path
 ) -> None:

@@ -575,3 +575,19 @@ def test_a_new_mount_over_an_inbox_is_taken(tmp_path: Path) -> None:
         watched.inbox.close()
 
     assert found == {"x"}
+
+
+def test_what_a_link_out_of_the_roots_leads_to_is_not_opened(tmp_path: Path) -> None:
+    """Not even to see whether somebody writes to it: that takes a lease, which a writer waits for."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/link").symlink_to("../out")
+    for name in ("in/x", "out"):
+        (tmp_path / name).write_bytes(CAPTURE)
+    inbox = Inbox(os.fsencode(tmp_path / "in"), recursive=False, roots=[os.fsencode(tmp_path / "in")])
+
+    inbox.refresh(1000.0)
+
+    waiting = inbox._waiting  # noqa: SLF001 - how long each has been seen to be as it is
+    ages_s = {Path(os.fsdecode(name)).name: 1000.0 - each.since_s for name, each in waiting.items()}
+    assert ages_s["x"] >= SETTLED_S > ages_s["link"]
+    inbox.close()

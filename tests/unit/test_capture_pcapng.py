@@ -124,6 +124,17 @@ def test_packets_of_another_link_type_are_skipped_and_counted() -> None:
     assert (batch.totals.packets, walk.skipped) == (1, {101: 2})
 
 
+@pytest.mark.parametrize("first", [block(4, bytes(4)), b""])
+def test_a_window_with_skipped_packets_has_a_packet(first: bytes) -> None:
+    """Also behind a block that is none: otherwise a file of good packets would exceed its budget."""
+    walk = BlockWalk(MICRO)
+    walk.records(section() + interface(1) + interface(101))
+
+    walk.records(first + enhanced(1, number=1) * 2)
+
+    assert (walk.has_packet, walk.packets) == (True, 2)
+
+
 @ORDERS
 def test_every_kind_of_packet_block_is_rewritten(order: str) -> None:
     """Enhanced, simple and obsolete ones; those that cannot be rewritten are counted by link type."""

@@ -83,6 +83,9 @@ def test_the_pipe_itself_shows_whether_its_analyzer_is_there(tmp_path: Path) -> 
 def test_the_readers_of_a_pipe_are_the_other_processes_that_have_it_open(tmp_path: Path) -> None:
     """A pipe that is gone has none; what this process has open is no reader."""
     assert processes_with(tmp_path / "pipe") == []
+    (tmp_path / "circle").symlink_to("circle")
+    assert processes_with(tmp_path / "circle") == []
+    assert processes_with(tmp_path / "circle" / "pipe") == []
     os.mkfifo(tmp_path / "pipe")
     own = os.open(tmp_path / "pipe", os.O_RDWR)
     with subprocess.Popen(["sleep", "600"], stdin=own) as other:
