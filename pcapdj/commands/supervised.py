@@ -9,58 +9,42 @@ Source: supervisor's documentation, "XML-RPC API Documentation" and "Process Sta
 import configparser
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-from xml.parsers.expat import ExpatError
-from xmlrpc.client import Error as AnswerError
-from xmlrpc.client import Fault, ProtocolError, ServerProxy
+from typing import Final, NamedTuple
+from xmlrpc.client import Fault
 
-from supervisor.xmlrpc import Faults, SupervisorTransport
+from supervisor.xmlrpc import Faults
 
+from pcapdj.commands.supervisord_socket import (
+    ANSWER_S,
+    LOG,
+    SOCKET,
+    NotRunning,
+    ShuttingDown,
+    SupervisordSocket,
+    words_of,
+)
 from pcapdj.console.screen import print_lines
 from pcapdj.runtime.environment import whole_environment
-from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
+from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import check_way, has_service
 from pcapdj.service import CONF
 
-_SOCKET: Final = "var/run/supervisor.sock"
 _LOG_FOLDER: Final = "var/log"
-_LOG: Final = f"{_LOG_FOLDER}/supervisord.log"
-_ANSWER_S: Final = 10.0  # supervisord answers between two things that it does, each well below a second
 _BEGIN_S: Final = 20.0  # it runs within a second; later only on a very busy machine
 _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
 _LOOK_S: Final = 0.1
 _LAST_LINE_BYTES: Final = 400
 _MOST_CONF_BYTES: Final = 1 << 20
-_NO_PASSWORD: Final = (
-    f"Remove username and password from [unix_http_server] in {CONF}: only this user reaches its socket."
-)
 _UNSETTLED: Final = ("STARTING", "BACKOFF", "STOPPING", "UNKNOWN")
-
-
-class _NotRunning(Unavailable):
-    """No supervisord listens in this folder."""
-
-    def __init__(self) -> None:
-        super().__init__("The service of this folder does not run.", hint="'pcapdj up' starts it.")
-
-
-class _ShuttingDown(Unavailable):
-    """The supervisord of this folder stops its programs, and then ends."""
-
-    def __init__(self) -> None:
-        super().__init__("The service of this folder is just ending.", hint="Try again when it has ended.")
 
 
 class Program(NamedTuple):
@@ -127,13 +111,13 @@ class Supervisord:
         self._folder = folder.absolute()
         for each in _links_in(self._folder / _LOG_FOLDER):
             check_way(each)
-        socket.setdefaulttimeout(_ANSWER_S)  # supervisor's transport has no time-out of its own
+        self._socket = SupervisordSocket(self._folder)
 
     def pid(self) -> int:
         """Return its pid; 0: it does not run."""
         try:
-            return int(self._asked("getPID"))
-        except _NotRunning:
+            return int(self._socket.asked("getPID"))
+        except NotRunning:
             return 0
 
     def programs(self, names: Collection[str] = ()) -> list[Program]:
@@ -142,13 +126,15 @@ class Supervisord:
         Raises:
             ConfigError: no program has one of the names.
         """
-        priorities = {each["name"]: each["process_prio"] for each in self._asked("getAllConfigInfo")}
+        priorities = {each["name"]: each["process_prio"] for each in self._socket.asked("getAllConfigInfo")}
         found = {
             each["name"]: Program(
                 *(each["name"], each["statename"], each["pid"], each["exitstatus"], each["spawnerr"]),
                 os.path.relpath(each["stdout_logfile"], self._folder),
             )
-            for each in sorted(self._asked("getAllProcessInfo"), key=lambda each: priorities[each["name"]])
+            for each in sorted(
+                self._socket.asked("getAllProcessInfo"), key=lambda each: priorities.get(each["name"], 0)
+            )
         }
         _check_names(names, found)
         return [each for name, each in found.items() if not names or name in names]
@@ -193,15 +179,15 @@ class Supervisord:
             )
         except subprocess.TimeoutExpired as exc:  # it tries for ever to replace a folder by its socket
             sentence = f"supervisord does not start within {_BEGIN_S:g} s, and was killed."
-            raise PcapdjError(sentence, hint=f"Is something else at {_SOCKET} or {_LOG}?") from exc
-        until_s = time.monotonic() + _ANSWER_S
+            raise PcapdjError(sentence, hint=f"Is something else at {SOCKET} or {LOG}?") from exc
+        until_s = time.monotonic() + ANSWER_S
         while not ran.returncode and not self.pid() and time.monotonic() < until_s:
             time.sleep(_LOOK_S)
         if ran.returncode or not self.pid():
             printed = [each for each in (ran.stderr or ran.stdout).splitlines() if "For help" not in each]
             if "Traceback" in ran.stderr:  # as of a log that cannot be written: its last line is the reason
                 printed = printed[-1:]
-            raise PcapdjError(f"supervisord does not start: {' '.join(printed) or f'see {_LOG}'}.")
+            raise PcapdjError(f"supervisord does not start: {' '.join(printed) or f'see {LOG}'}.")
 
     def start(self, names: Collection[str]) -> None:
         """Start these programs; one that runs is left alone."""
@@ -226,7 +212,7 @@ class Supervisord:
     def _with_last_line(self, program: Program) -> Program:
         if program.state == "STOPPED":
             return program
-        text = self._asked("tailProcessStdoutLog", program.name, 0, _LAST_LINE_BYTES)[0]
+        text = self._socket.asked("tailProcessStdoutLog", program.name, 0, _LAST_LINE_BYTES)[0]
         return program._replace(last_line=next(iter(text.splitlines()[-1:]), ""))
 
     def end(self) -> None:
@@ -236,8 +222,8 @@ class Supervisord:
         with suppress(ProcessLookupError):
             process = os.pidfd_open(pid)
             try:
-                with suppress(_NotRunning, _ShuttingDown):  # somebody else ends it, too
-                    self._asked("shutdown")
+                with suppress(NotRunning, ShuttingDown):  # somebody else ends it, too
+                    self._socket.asked("shutdown")
                 select.select([process], [], [])
             finally:
                 os.close(process)
@@ -245,40 +231,17 @@ class Supervisord:
     def changed_programs(self) -> Sequence[str]:
         """Return the programs whose lines in supervisord.conf have changed since it started."""
         try:
-            added, changed, removed = self._asked("reloadConfig")[0]
+            [[added, changed, removed]] = self._socket.requested("reloadConfig")
         except Fault as exc:
-            raise PcapdjError(f"{CONF} cannot be read: {exc.faultString}.") from exc
+            raise PcapdjError(f"{CONF} cannot be read: {words_of(exc)}.") from exc
         return [*added, *changed, *removed]
 
     def _ask_for(self, name: str, method: str, accepted: int) -> None:
         try:
-            self._asked(method, name, False)  # it is not to wait for the result
+            self._socket.requested(method, name, False)  # it is not to wait for the result
         except Fault as exc:
             if exc.faultCode not in (accepted, Faults.SPAWN_ERROR):  # its state has the reason
-                raise PcapdjError(f"supervisord refuses to change {name}: {exc.faultString}.") from exc
-
-    def _asked(self, method: str, *arguments: Any) -> Any:
-        """Return supervisord's answer.
-
-        Raises:
-            Unavailable: it does not run, it ends, or it does not answer.
-            Fault: it refuses.
-        """
-        transport = SupervisorTransport(serverurl=f"unix://{self._folder / _SOCKET}")
-        try:
-            with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
-                return getattr(proxy.supervisor, method)(*arguments)
-        except (FileNotFoundError, ConnectionRefusedError) as exc:
-            raise _NotRunning from exc
-        except Fault as exc:
-            if exc.faultCode != Faults.SHUTDOWN_STATE:
-                raise
-            raise _ShuttingDown from exc
-        except ProtocolError as exc:
-            hint = _NO_PASSWORD if exc.errcode == HTTPStatus.UNAUTHORIZED else ""
-            raise Unavailable(f"supervisord answers {exc.errcode} {exc.errmsg}.", hint=hint) from exc
-        except (OSError, HTTPException, AnswerError, ExpatError) as exc:
-            raise Unavailable(f"supervisord does not answer: {exc}.", hint=f"See {_LOG}.") from exc
+                raise PcapdjError(f"supervisord refuses to change {name}: {words_of(exc)}.") from exc
 
 
 def _links_in(folder: Path) -> list[Path]:
@@ -304,7 +267,7 @@ def unless_running(supervisord: Supervisord) -> None:
         Unavailable: it does not.
     """
     if not supervisord.pid():
-        raise _NotRunning
+        raise NotRunning
 
 
 def shown(programs: Sequence[Program]) -> bool:

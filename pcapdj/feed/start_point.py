@@ -107,7 +107,7 @@ def start_point_from(text: str) -> StartPoint | None:
             place=Place(**_place_fields(fields)),
             totals=Totals(**fields["totals"]),
             stream_format=fields["stream_format"] and StreamFormat(**fields["stream_format"]),
-            identity=Identity(**fields["identity"]),
+            identity=_identity_of([fields["identity"][name] for name in Identity._fields]),
             digest=str(fields["digest"]),
             streams=tuple(map(str, fields["streams"])),
             begin_bytes=fields.get("begin_bytes", 0),
@@ -157,7 +157,7 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
             place=note.after,
             totals=note.totals,
             stream_format=StreamFormat(header["linktype"], header["nanosecond"], file["rewrites"]),
-            identity=Identity(*file["identity"]),
+            identity=_identity_of(file["identity"]),
             digest=str(file["digest"]),
             streams=(*file["earlier_streams"], ended.stream)[-_MOST_STREAMS:],
             begin_bytes=file.get("begin_bytes", 0),
@@ -174,6 +174,17 @@ def parts_of(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
         ValueError, TypeError: they are not.
     """
     return tuple((int(first), int(packets)) for first, packets in pairs)
+
+
+def _identity_of(numbers: Sequence[Any]) -> Identity:
+    """Return the identity that JSON has.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    if not all(type(each) is int for each in numbers):
+        raise ValueError("an identity has only whole numbers")
+    return Identity(*numbers)
 
 
 def _check_numbers(point: StartPoint) -> None:

@@ -24,6 +24,7 @@ from pcapdj.runtime.safe_text import quoted, shell_word
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run", "var/log")  # what the user of a service relies on
+_SOCKETS: Final = ("var/run/redis.sock", "var/run/supervisor.sock")
 _REMEDY: Final = "use a folder of your own"
 _OWN_FILE: Final = "replace it by a file of your own"
 _KINDS: Final = (
@@ -151,6 +152,10 @@ def has_service(here: Path) -> bool:
             raise ConfigError(
                 f"{service}: {subject} {_words(reason, found)}.", hint=_service_hint(reason, here, path)
             )
+    try:
+        check_places(here / name for name in _SOCKETS)
+    except CannotCreate as exc:  # of a process that listens there since the folder was open to all
+        raise ConfigError(f"The service in {quoted(str(here))} is not used: {exc}") from exc
     return True
 
 

@@ -297,6 +297,18 @@ def test_each_part_of_a_service_has_to_be_ours(name: str, short_path: Path) -> N
         has_service(short_path)
 
 
+@needs_root
+@pytest.mark.parametrize("name", ["redis.sock", "supervisor.sock"])
+def test_a_socket_of_another_user_in_a_service_is_not_used(name: str, short_path: Path) -> None:
+    """A process that made it while the folder was open to all may listen there still."""
+    write_layout(short_path, "text")
+    (short_path / "var/run" / name).touch()
+    give_away(short_path / "var/run" / name)
+
+    with pytest.raises(ConfigError, match=rf"{name}' is a file of nobody \(uid 65534\)\. Remove it"):
+        has_service(short_path)
+
+
 @pytest.mark.parametrize(("mode", "words"), [(0o777, "all users"), (0o775, f"its group, gid {SHARED_GROUP}")])
 def test_a_service_that_others_can_change_is_refused(mode: int, words: str, short_path: Path) -> None:
     """They could put another service in its place; the sentence has the command that helps."""

@@ -115,6 +115,11 @@ def test_what_is_not_valid_is_none(text: str) -> None:
         ("totals", "first_ts_ns", "x"),
         ("totals", "largest_step_back_ns", 2**200),
         ("stream_format", "linktype", "x"),
+        ("identity", "size_bytes", "x"),
+        ("identity", "mtime_ns", None),
+        ("identity", "ino", [1]),
+        ("", "identity", "abcd"),
+        ("", "identity", None),
     ],
 )
 def test_a_number_that_is_none_is_not_valid(part: str, field: str, value: object) -> None:
