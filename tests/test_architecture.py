@@ -131,6 +131,7 @@ RULES: Final = [
     "summary/tcp",
     "summary/http1",
     "summary/http_message",
+    "summary/http_work",
     "trace/events",
     "trace/filters",
     "trace/timeline",

@@ -23,6 +23,7 @@ from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size
+from pcapdj.summary.results import read_unread_connections
 
 if TYPE_CHECKING:
     from pcapdj.run.plan import RunPlan
@@ -59,6 +60,7 @@ class Summary:
         replayed: names of the files that were fed again, since their stream broke off.
         role_ends: how processes of the private service ended that were started again, each way once.
         logs: the folder with their logs.
+        unread_connections: how many our analyzer did not read to their end, for their many small messages.
         verdict: in words, whether the run is complete; empty: it is not shown.
     """
 
@@ -84,6 +86,7 @@ class Summary:
     replayed: Sequence[str] = ()
     role_ends: Sequence[str] = ()
     logs: str = ""
+    unread_connections: int = 0
     verdict: str = ""
 
     @property
@@ -128,6 +131,7 @@ def summarize(
         replayed=[each.name for each in fed if each.numbers.get("attempt", 1) > 1],
         role_ends=role_end_texts(progress.role_ends),
         logs=str(record.logdir / KEPT_LOGS),
+        unread_connections=sum(map(read_unread_connections, folders)),
     )
 
 
@@ -217,6 +221,9 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         ("output", printable_sentence(summary.logdir)),
     ]
     lines += _object_rows(summary)
+    if summary.unread_connections:
+        unread = counted(summary.unread_connections, "connection was", "connections were")
+        lines.append(("UNREAD", f"{unread} not read to the end as HTTP: too many small messages"))
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
     lines += _suspect_rows(summary)

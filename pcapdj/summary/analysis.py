@@ -14,7 +14,7 @@ class Analysis:
 
     Args:
         results: gets each flow and object when it ends.
-        limits: of memory.
+        limits: of memory and work.
     """
 
     def __init__(self, results: Results, limits: FlowLimits | None = None) -> None:
@@ -48,6 +48,7 @@ class Analysis:
         table.finish()
         summary.flows, summary.objects = table.ended_flows, table.ended_objects
         summary.complete_objects = table.complete_objects
+        summary.unread_connections = table.unread_connections
         summary.linktype, summary.ended, summary.error = self._cutter.linktype, ended, error
         if summary.packets:
             summary.last_time = iso_time(self._last_ns)

@@ -1,4 +1,4 @@
-"""The flow table: assigns packets to flows, within limits of memory. Pure.
+"""The flow table: assigns packets to flows, within limits of memory and of work. Pure.
 
 Rules
 - A flow is a protocol, two addresses and two ports, in both directions; VLAN tags do not separate flows.
@@ -12,23 +12,26 @@ Rules
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from pcapdj.summary.http1 import ResponseBody
+from pcapdj.summary.http_work import FUND_BYTES, WorkFund
 from pcapdj.summary.packets import TCP, UDP, Packet
 from pcapdj.summary.results import FlowSummary, HttpObject, Results, iso_time
 from pcapdj.summary.tcp import TcpSession
 
 PROTOCOL_NAMES = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmp6", 132: "sctp"}
+IPV4_BYTES = 4
 Key = tuple[int, bytes, int, bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
 class FlowLimits:
-    """Limits of memory; with the defaults the process takes at most 80 MB."""
+    """Limits of memory, with the defaults at most 80 MB for the process, and of work (`http_work`)."""
 
     flows: int = 8_192  # measured: 2 KB each when idle, 5 KB with a response whose request had a long URI
     held_bytes: int = 16 << 20
+    fund_bytes: int = FUND_BYTES
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +52,7 @@ class FlowTable:
 
     Args:
         results: of the stream.
-        limits: of memory.
+        limits: of memory and work.
     """
 
     def __init__(self, results: Results, limits: FlowLimits | None = None) -> None:
@@ -58,7 +61,13 @@ class FlowTable:
         self._live: OrderedDict[Key, Flow] = OrderedDict()
         self._waiting: dict[Flow, None] = {}  # flows with held bytes, oldest first
         self._held_bytes = 0
+        self._fund = WorkFund(self._limits.fund_bytes)
         self.ended_flows = self.ended_objects = self.complete_objects = 0
+
+    @property
+    def unread_connections(self) -> int:
+        """The number of connections that were not read to their end as HTTP."""
+        return self._fund.unread_connections
 
     def add(self, packet: Packet, time_ns: int, wire_bytes: int) -> None:
         """Add the next packet of the stream."""
@@ -85,7 +94,7 @@ class FlowTable:
             flow = None
         if flow is None:
             first = packet._replace(payload=b"")
-            session = TcpSession(partial(self._report, first)) if packet.protocol == TCP else None
+            session = TcpSession(partial(self._report, first), self._fund) if packet.protocol == TCP else None
             self._live[key] = flow = Flow(first, time_ns, time_ns, session)
             if len(self._live) > self._limits.flows:
                 self._end(self._live.popitem(last=False)[1], "evicted")
@@ -140,12 +149,17 @@ def _side(flow: Flow, packet: Packet) -> int:
     return int(packet.source_port != first.source_port or packet.source != first.source)
 
 
+@lru_cache(maxsize=4_096)
+def _address_text(address: bytes) -> str:
+    return ".".join(map(str, address)) if len(address) == IPV4_BYTES else str(ipaddress.IPv6Address(address))
+
+
 def _summary(flow: Flow, reason: str) -> FlowSummary:
     first = flow.first
     return FlowSummary(
-        source=str(ipaddress.ip_address(first.source)),
+        source=_address_text(first.source),
         source_port=first.source_port,
-        destination=str(ipaddress.ip_address(first.destination)),
+        destination=_address_text(first.destination),
         destination_port=first.destination_port,
         protocol=PROTOCOL_NAMES.get(first.protocol, str(first.protocol)),
         packets=flow.packets,
@@ -171,9 +185,9 @@ def _http_object(first: Packet, body: ResponseBody) -> HttpObject:
         sha256=body.digest.hexdigest(),
         complete=not body.reason,
         reason=body.reason,
-        client=str(ipaddress.ip_address(client[0])),
+        client=_address_text(client[0]),
         client_port=client[1],
-        server=str(ipaddress.ip_address(server[0])),
+        server=_address_text(server[0]),
         server_port=server[1],
         first_time=iso_time(body.first_ns),
         last_time=iso_time(body.last_ns),

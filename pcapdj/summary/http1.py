@@ -7,6 +7,7 @@ Rules
 - A body is hashed as it arrives and never kept. An incomplete head is kept, at most `HEAD_LIMIT_BYTES`.
 - After a gap, or bytes that are not HTTP, a direction is `SEEKING` until a segment begins a message.
 - A response without content (HEAD, 1xx, 204, 304, length 0) is not an object.
+- A connection with more and smaller messages and chunks than `http_work` allows is not read further.
 """
 
 import hashlib
@@ -33,12 +34,15 @@ from pcapdj.summary.http_message import (
     response_framing,
     switches_protocol,
 )
+from pcapdj.summary.http_work import BODY_BYTES, HEAD_BYTES, LINE_BYTES, WorkBudget, WorkFund
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 REQUESTS_LIMIT = 256  # unanswered on one connection; browsers with pipelining sent at most 8
 REQUEST_COST_BYTES = 500  # measured: memory of an unanswered request in addition to its texts
+WINDOW_BYTES = 1 << 16  # looked at together: each message copies those behind it
+NOT_READ = "not read to its end: too many small messages and chunks"
 
 
 class Mode(Enum):
@@ -46,7 +50,7 @@ class Mode(Enum):
 
     MESSAGE = auto()  # inside a head or body, or between messages
     SEEKING = auto()  # ignored until a segment begins a message
-    OPAQUE = auto()  # ignored: another protocol follows (CONNECT, 101)
+    OPAQUE = auto()  # ignored: another protocol follows (CONNECT, 101), or the messages are too many
 
 
 @dataclass(slots=True)
@@ -100,11 +104,13 @@ class Conversation:
 
     Args:
         report: gets each body at its end. None is kept: a segment of 32 bytes may have one.
+        fund: of the stream's work; None: of this connection alone.
     """
 
-    __slots__ = ("_directions", "_report", "_requests", "queued_bytes")
+    __slots__ = ("_budget", "_directions", "_report", "_requests", "queued_bytes")
 
-    def __init__(self, report: Callable[[ResponseBody], None]) -> None:
+    def __init__(self, report: Callable[[ResponseBody], None], fund: WorkFund | None = None) -> None:
+        self._budget = WorkBudget(fund or WorkFund())
         self._directions = (_Direction(), _Direction())
         self._requests: deque[HttpRequest] | None = deque()  # None: no pairing any more
         self._report = report
@@ -115,18 +121,24 @@ class Conversation:
         """The memory of incomplete heads and unanswered requests."""
         return len(self._directions[0].head) + len(self._directions[1].head) + self.queued_bytes
 
+    def open(self) -> None:
+        """Count a segment that opens the connection and has no bytes of it."""
+        self._budget.earn(0)
+
     def data(self, side: int, data: bytes, time_ns: int) -> None:
         """Add the next bytes of one direction."""
         direction = self._directions[side]
+        self._budget.earn(len(data))
         if direction.mode is Mode.SEEKING and begins_message(data):
             direction.mode = Mode.MESSAGE
-        rest: bytes | None = data
-        while rest and direction.mode is Mode.MESSAGE:
-            rest = (
-                self._body(direction, rest, time_ns)
-                if direction.body
-                else self._head(side, direction, rest, time_ns)
-            )
+        for at in range(0, len(data), WINDOW_BYTES):
+            rest: bytes | None = data[at : at + WINDOW_BYTES]
+            while rest and direction.mode is Mode.MESSAGE:
+                rest = (
+                    self._body(direction, rest, time_ns)
+                    if direction.body
+                    else self._head(side, direction, rest, time_ns)
+                )
 
     def gap(self, side: int, missing_bytes: int) -> None:
         """Step over bytes of one direction that are missing in the capture."""
@@ -160,6 +172,21 @@ class Conversation:
                 direction.reset()
         self._end_pairing()
 
+    def _pays(self, price_bytes: int) -> bool:
+        """Pay for work; if the connection cannot, end its bodies, read it no further, and return False."""
+        if self._budget.spend(price_bytes):
+            return True
+        for each in self._directions:
+            self._finish(each, NOT_READ)
+        self._ignore_all()
+        self._end_pairing()
+        return False
+
+    def _ignore_all(self) -> None:
+        for each in self._directions:
+            each.reset()
+            each.mode = Mode.OPAQUE
+
     def _end_pairing(self) -> None:
         self._requests = None
         self.queued_bytes = 0
@@ -178,6 +205,8 @@ class Conversation:
             direction.reset()
             return None
         direction.head, direction.has_first_line = b"", False
+        if not self._pays(HEAD_BYTES):
+            return None
         head = parse_head(held[: end.start()])
         if head.is_response:
             self._response(side, direction, head, time_ns)
@@ -209,12 +238,10 @@ class Conversation:
         request = None if is_interim else self._next_request()
         method = request.method if request else None
         if switches_protocol(head, method):
-            for each in self._directions:
-                each.reset()
-                each.mode = Mode.OPAQUE
+            self._ignore_all()
             return
         framing = response_framing(head, method)
-        if framing.length_bytes == 0:
+        if framing.length_bytes == 0 or not self._pays(BODY_BYTES):
             return
         direction.body = body_of(framing)
         direction.response = ResponseBody(
@@ -238,21 +265,21 @@ class Conversation:
 
     def _body(self, direction: _Direction, data: bytes, time_ns: int) -> bytes | None:
         """Read bytes of a body; return those after its end, None if it continues."""
-        if direction.body is None:
+        body = direction.body
+        if body is None:
             return data
+        known, fault = body.lines, ""
         try:
-            content, rest = direction.body.feed(data)
+            content, rest = body.feed(data)
         except FramingError as exc:
-            if direction.response:
-                direction.response.add(exc.content, time_ns)
-            self._finish(direction, str(exc))
-            direction.reset()
-            return None
+            content, rest, fault = exc.content, None, str(exc)
         if direction.response:
             direction.response.add(content, time_ns)
-        if rest is not None:
-            self._finish(direction, "")
-        return rest
+        if fault or rest is not None:
+            self._finish(direction, fault)
+        if fault:
+            direction.reset()
+        return rest if self._pays(LINE_BYTES * (body.lines - known)) else None
 
     def _finish(self, direction: _Direction, reason: str) -> None:
         if direction.response:

@@ -3,13 +3,13 @@
 The three kinds of body have one contract: `feed` takes bytes and returns (content, rest). Content belongs to
 the body. `rest` is None until the body ends; then it is the bytes after the end, which may be empty. `skip`
 steps over bytes that the capture does not have, and reports whether the framing is still known. `unfinished`
-returns what is missing at the end.
+returns what is missing at the end. `lines` counts the lines of framing.
 
 Source: RFC 9112, "Message Format", "Message Body Length", "Message Body" and "Chunked Transfer Coding".
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcapdj.runtime.numbers import counted
 
@@ -23,12 +23,13 @@ _FIRST_LINE = re.compile(rb"HTTP/1\.\d \d{3}[ \r\n]|[A-Z][A-Z-]{0,19} [^\s]{1,16
 _BEGINNING = re.compile(rb"[A-Z][A-Z-]{0,19}(?:[ /]|\Z)")
 BEGINNING_BYTES = 22  # of a first line that has no end yet: more of them change nothing
 _FOLDED = re.compile(r"\r?\n[ \t]+")
+FIELDS = ("host", "content-type", "content-encoding", "content-length", "transfer-encoding")  # those read
+_FIELD = re.compile(rf"\n[^\S\n]*({'|'.join(FIELDS)})[^\S\n]*:(.*)", re.IGNORECASE)
 LINE_LIMIT_BYTES = 4096  # of a chunk-size line with extensions, or of one trailer field
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """The parts of a request that are reported with its response."""
 
     method: str
@@ -36,27 +37,23 @@ class HttpRequest:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """First line and fields of a message.
 
     Args:
         words: the first line, split at blanks: method, target, version; or version, status, reason.
-        fields: name in lower case to value; repeated fields are joined by a comma.
+        fields: name in lower case to value, of `FIELDS`; repeated fields are joined by a comma.
+        status: the status code of a response; 0 of a request.
     """
 
-    words: tuple[str, ...]
+    words: list[str]
     fields: dict[str, str]
+    status: int
 
     @property
     def is_response(self) -> bool:
         """Report whether this is the head of a response."""
         return self.words[0].startswith("HTTP/")
-
-    @property
-    def status(self) -> int:
-        """Return the status code of a response."""
-        return int(self.words[1][:3])
 
     def request(self) -> HttpRequest:
         """Return the request that has this head."""
@@ -67,8 +64,7 @@ class Head:
         return self.fields.get(name, "")[:FIELD_LIMIT_CHARS]
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """How a body ends; without length and chunks it ends with the connection.
 
     Args:
@@ -97,14 +93,13 @@ def may_begin_message(data: bytes) -> bool:
 
 def parse_head(data: bytes) -> Head:
     """Return the head in these bytes; `begins_message` must be true for them."""
-    first, _, rest = data.decode("latin-1").partition("\n")
+    first, newline, rest = data.decode("latin-1").partition("\n")
     values: dict[str, list[str]] = {}
-    for line in _FOLDED.sub(" ", rest).split("\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            values.setdefault(name.strip().lower(), []).append(value.strip())
-    fields = {name: ", ".join(each) for name, each in values.items()}
-    return Head(words=tuple(first.rstrip("\r").split(" ", 2)), fields=fields)
+    for name, value in _FIELD.findall(newline + _FOLDED.sub(" ", rest)):
+        values.setdefault(name.lower(), []).append(value.strip())
+    words = first.rstrip("\r").split(" ", 2)
+    status = int(words[1][:3]) if words[0].startswith("HTTP/") else 0
+    return Head(words, {name: ", ".join(each) for name, each in values.items()}, status)
 
 
 def request_framing(head: Head) -> Framing:
@@ -156,6 +151,7 @@ class LengthBody:
     """A body of known length."""
 
     __slots__ = ("_length_bytes", "_remaining")
+    lines = 0
 
     def __init__(self, length_bytes: int) -> None:
         self._length_bytes = length_bytes
@@ -194,6 +190,7 @@ class CloseBody:
 
     __slots__ = ()
     is_done = False
+    lines = 0
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
         """Return everything as content."""
@@ -212,13 +209,14 @@ class CloseBody:
 class ChunkedBody:
     """A body in chunks, each after a line with its size; a trailer follows the last chunk."""
 
-    __slots__ = ("_in_trailer", "_line", "_remaining", "is_done")
+    __slots__ = ("_in_trailer", "_line", "_remaining", "is_done", "lines")
 
     def __init__(self) -> None:
         self._remaining = 0  # bytes of the present chunk still to come, without the CRLF after it
         self._line = b""  # a size or trailer line that is still incomplete
         self._in_trailer = False
         self.is_done = False
+        self.lines = 0
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
         """Return (content, rest).
@@ -261,6 +259,7 @@ class ChunkedBody:
 
     def _end_line(self) -> bool:
         """Parse the line as size, blank or trailer line, whichever is due; report whether it is valid."""
+        self.lines += 1
         line, self._line = self._line, b""
         is_blank = not line.rstrip(b"\r")
         if self._in_trailer:

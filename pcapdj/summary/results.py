@@ -11,16 +11,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, TextIO, get_type_hints
+from typing import Any, Final, NamedTuple, Protocol, Self, TextIO, get_args, get_type_hints
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.foreign_files import foreign_lines
+from pcapdj.runtime.foreign_files import MOST_LINE_BYTES, foreign_lines, foreign_text
 from pcapdj.runtime.foreign_json import decode_object
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"
 SUMMARY_NAME = "summary.json"
+
+_MOST_CONNECTIONS: Final = 1 << 63
+_to_json: Final = json.JSONEncoder(check_circular=False).encode
 
 
 class Ended(StrEnum):
@@ -31,9 +35,11 @@ class Ended(StrEnum):
     TORN = "torn"  # not a capture, or it ended inside a record
 
 
-@dataclass(frozen=True, slots=True)
-class FlowSummary:
-    """One line of `flows.jsonl`: packets between two endpoints, both directions together."""
+class FlowSummary(NamedTuple):
+    """One line of `flows.jsonl`: packets between two endpoints, both directions together.
+
+    A tuple, as `HttpObject`: there may be one for each packet.
+    """
 
     source: str  # sender of the first packet seen
     source_port: int
@@ -47,8 +53,7 @@ class FlowSummary:
     end: str  # closed, reset, port reused, evicted, end of stream
 
 
-@dataclass(frozen=True, slots=True)
-class HttpObject:
+class HttpObject(NamedTuple):
     """One line of `objects.jsonl`: the body of one HTTP response.
 
     The digest is that of the body as transferred: without chunk framing, but with a content coding such as
@@ -83,6 +88,7 @@ class StreamSummary:
     flows: int = 0
     objects: int = 0
     complete_objects: int = 0
+    unread_connections: int = 0  # with too many small HTTP messages: counted, not read to their end
     other_packets: int = 0  # valid, but without IP: ARP, STP, LLDP
     fragments: int = 0  # of IP packets; counted, not reassembled
     undecodable_packets: int = 0
@@ -96,12 +102,12 @@ class StreamSummary:
 def iso_time(time_ns: int) -> str:
     """Return a time since 1970 as `2024-01-01T12:00:00.123456789Z`."""
     seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction_ns:09d}Z"
+    return f"{_second_text(seconds)}.{fraction_ns:09d}Z"
 
 
-_NAMES: Final = {
-    kind: tuple(each.name for each in dataclasses.fields(kind)) for kind in (FlowSummary, HttpObject)
-}
+@lru_cache(maxsize=64)  # the results of one second are usually many
+def _second_text(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class Results(Protocol):
@@ -183,19 +189,23 @@ def read_objects(logdir: Path) -> Iterator[HttpObject]:
     There are none if there is no such file. Lines that are incomplete or not valid are ignored, and so are
     those with a field of another type: the analyzer may be another program.
     """
-    kinds = get_type_hints(HttpObject)
+    kinds = [frozenset(get_args(kind) or (kind,)) for kind in get_type_hints(HttpObject).values()]
     for line in _read_lines(logdir / OBJECTS_NAME):
-        if all(name in line and _is_of(line[name], kind) for name, kind in kinds.items()):
-            yield HttpObject(**{name: line[name] for name in kinds})
+        values = [line.get(name, ...) for name in HttpObject._fields]
+        if all(map(frozenset.__contains__, kinds, map(type, values))):  # in C: there may be millions
+            yield HttpObject(*values)
 
 
-def _is_of(value: object, kind: Any) -> bool:
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+def read_unread_connections(logdir: Path) -> int:
+    """Return the number that an analyzer wrote into this folder's summary; 0 if there is none."""
+    with suppress(OSError, ValueError):
+        number = decode_object(foreign_text(logdir / SUMMARY_NAME, MOST_LINE_BYTES)).get("unread_connections")
+        return number if type(number) is int and 0 < number < _MOST_CONNECTIONS else 0
+    return 0
 
 
 def _line(value: FlowSummary | HttpObject) -> str:
-    """Return the JSON line; `dataclasses.asdict` copies each value, which took half of the time."""
-    return json.dumps({name: getattr(value, name) for name in _NAMES[type(value)]}) + "\n"
+    return _to_json(value._asdict()) + "\n"
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.streams import environment_of_terminal
 from pcapdj.runtime.units import human_size
@@ -23,10 +24,12 @@ OBJECT_COLUMNS = ("status", "size", "complete", "sha256", "what")
 def summary_rows(summary: StreamSummary) -> list[tuple[str, str]]:
     """Return (label, value) for each line above the objects."""
     captured, original = human_size(summary.captured_bytes), human_size(summary.original_bytes)
+    unread = counted(summary.unread_connections, "connection")
     rows = [
         ("packets", f"{summary.packets:,} ({captured} captured, {original} on the wire)"),
         ("flows", f"{summary.flows:,}"),
         ("HTTP objects", f"{summary.objects:,} ({summary.complete_objects:,} complete)"),
+        *([("not read", f"{unread} with too many small messages")] if summary.unread_connections else []),
         ("not IP", f"{summary.other_packets:,}"),
         ("fragments", f"{summary.fragments:,}"),
         ("undecodable", f"{summary.undecodable_packets:,}"),

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pcapdj.summary.http1 import Conversation, ResponseBody
+from pcapdj.summary.http_work import WorkFund
 from pcapdj.summary.packets import ACK, FIN, RST, SYN, Packet
 
 SEQUENCE_SPACE = 1 << 32
@@ -125,13 +126,14 @@ class TcpSession:
 
     Args:
         report: gets the body of each HTTP response at its end.
+        fund: of the stream's work; None: of this connection alone.
     """
 
     __slots__ = ("_conversation", "_directions", "end_reason")
 
-    def __init__(self, report: Callable[[ResponseBody], None]) -> None:
+    def __init__(self, report: Callable[[ResponseBody], None], fund: WorkFund | None = None) -> None:
         self._directions = (TcpDirection(), TcpDirection())
-        self._conversation = Conversation(report)
+        self._conversation = Conversation(report, fund)
         self.end_reason = ""  # empty until it ends
 
     @property
@@ -156,6 +158,8 @@ class TcpSession:
         if flags & SYN:
             direction.open(seq)
             seq += 1
+            if not packet.payload:
+                self._conversation.open()
         if packet.payload or flags & FIN:
             self._deliver(side, direction.add(seq, packet.payload, fin=bool(flags & FIN)), time_ns)
         if flags & RST:

@@ -181,14 +181,15 @@ def _overlaps(rng: random.Random) -> Traffic:
 
 
 def _small_messages(rng: random.Random) -> Traffic:
-    request, answer = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"
-    count, has_answers = rng.choice([1, 70]), rng.randrange(2)
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    answer = rng.choice([b"HTTP/1.1 200\nContent-Length:1\n\nx", b"HTTP/1.1 204\n\n"])
+    count, has_answers = rng.choice([1, 70, 1800]), rng.randrange(2)
 
     def frames(number: int) -> list[bytes]:
         sent = [tcp_frame(to_server=True, seq=number * count * len(request), payload=request * count)]
         if has_answers:
             seq = number * count * len(answer)
-            sent.append(tcp_frame(to_server=False, seq=seq, payload=answer * min(count, 35)))
+            sent.append(tcp_frame(to_server=False, seq=seq, payload=answer * count))
         return sent
 
     return f"{count} requests in a segment, {'with' if has_answers else 'without'} answers", frames

@@ -13,6 +13,7 @@ from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.analysis import Analysis
 from pcapdj.summary.flows import FlowLimits
 from pcapdj.summary.http1 import Conversation, ResponseBody
+from pcapdj.summary.http_work import SEGMENT_BYTES, WorkBudget, WorkFund
 from pcapdj.summary.packets import UndecodableError, decode, decode_with_dpkt
 from pcapdj.summary.results import Ended, HttpObject, StreamSummary
 from pcapdj.summary.stream import RecordCutter
@@ -121,6 +122,23 @@ def test_no_conversation_fails(pieces: list[tuple[int, bytes]]) -> None:
             conversation.gap(side, len(piece))
     conversation.end(0, "")
     conversation.end(1, "reset")
+
+
+@given(st.integers(0, 900), st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 500))))
+def test_no_more_work_is_done_than_is_paid(fund_bytes: int, steps: list[tuple[int, bool, int]]) -> None:
+    """Whatever the connections spend in any order: by the bytes of all segments and the fund."""
+    fund, spent_bytes, earned_bytes = WorkFund(fund_bytes), 0, 0
+    budgets = [WorkBudget(fund) for _ in range(3)]
+
+    for which, is_segment, size in steps:
+        if is_segment:
+            budgets[which].earn(size)
+            earned_bytes += size + SEGMENT_BYTES
+        elif budgets[which].spend(size):
+            spent_bytes += size
+
+    assert spent_bytes <= fund_bytes + earned_bytes
+    assert fund.left_bytes >= 0
 
 
 @given(st.data())

@@ -83,6 +83,23 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
     ]
 
 
+def test_connections_that_our_analyzer_did_not_read_to_their_end_are_shown(tmp_path: Path) -> None:
+    """Those of all streams; without any there is no line."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add([FileResult("/in/1", "processed", stream="s2", earlier_streams=["s1"])])
+    for stream in ("s1", "s2"):
+        folder = tmp_path / f"20260101T000000Z-{stream}"
+        folder.mkdir()
+        (folder / "summary.json").write_text('{"unread_connections": 2}')
+    plan = RunPlan([], [], 0, notes=(), analyzer="summary", settings={})
+
+    rows = summary_rows(summarize(plan, record, RunProgress(), {}, 1.0))
+
+    text = "4 connections were not read to the end as HTTP: too many small messages"
+    assert [value for label, value in rows if label == "UNREAD"] == [text]
+    assert "UNREAD" not in dict(summary_rows(SUMMARY))
+
+
 def test_ten_known_captures_are_shown_and_the_others_counted() -> None:
     """Each with the name under which it was fed; they are not counted as fed."""
     rows = summary_rows(replace(SUMMARY, known=[(f"/{number}", "/fed") for number in range(12)]))

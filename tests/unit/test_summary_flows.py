@@ -151,6 +151,21 @@ def test_the_order_of_segments_does_not_change_the_object() -> None:
     assert found.complete
 
 
+def test_a_connection_with_too_many_small_messages_is_counted_and_disturbs_no_other() -> None:
+    """Its packets are still counted; usual messages are read though nothing is left in the fund."""
+    small = b"HTTP/1.1 200\nContent-Length:1\n\nA" * 100
+    many = [tcp_frame(to_server=False, seq=number * len(small), payload=small) for number in range(5)]
+    usual = exchange(GET, OK + b"abcdef", port=7)
+
+    summary, flows, objects = analyzed(stream(*many, *usual), FlowLimits(fund_bytes=50_000))
+    unlimited, _, _ = analyzed(stream(*many, *usual))
+
+    assert (summary.unread_connections, unlimited.unread_connections) == (1, 0)
+    assert [(flow.packets, flow.end) for flow in flows] == [(5, "end of stream"), (6, "closed")]
+    assert [each.uri for each in objects if each.client_port == 7] == ["/x"]
+    assert 100 < summary.objects < unlimited.objects == 501
+
+
 def test_undecodable_and_other_packets_are_counted() -> None:
     """They never end the analysis."""
     arp = b"\xff" * 12 + b"\x08\x06" + bytes(28)

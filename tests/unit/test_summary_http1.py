@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pcapdj.summary.http1 import REQUESTS_LIMIT, Conversation, ResponseBody
+from pcapdj.summary.http1 import NOT_READ, REQUESTS_LIMIT, Conversation, ResponseBody
 from pcapdj.summary.http_message import HEAD_LIMIT_BYTES
+from pcapdj.summary.http_work import BODY_BYTES, HEAD_BYTES, LINE_BYTES, SEGMENT_BYTES, WorkFund
 
 GET = b"GET /one HTTP/1.1\r\nHost: a.example\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
@@ -184,3 +185,68 @@ def test_release_frees_everything_but_unfinished_bodies() -> None:
 
     assert conversation.held_bytes == 0
     assert [each.reason for each in finished] == [""]
+
+
+SMALL = b"HTTP/1.1 200\nContent-Length:1\n\nA"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODY_PRICE = HEAD_BYTES + BODY_BYTES
+
+
+def fund_for(price_bytes: int, *segments: bytes) -> WorkFund:
+    """Return a fund with what these segments of one connection do not pay of this price."""
+    return WorkFund(price_bytes - sum(map(len, segments)) - SEGMENT_BYTES * (len(segments) - 1))
+
+
+@pytest.mark.parametrize(
+    ("messages", "price_bytes"),
+    [
+        (SMALL * 40, BODY_PRICE * 40),
+        (b"HTTP/1.1 204\n\n" * 40, HEAD_BYTES * 40),
+        (b"GET / HTTP/1.1\n\n" * 40, HEAD_BYTES * 40),
+        (CHUNKED + b"1\nA\n" * 40, BODY_PRICE + LINE_BYTES * 80),
+        (CHUNKED + b"\n" * 200, BODY_PRICE + LINE_BYTES * 200),
+        (CHUNKED + b"0\n" + b"a\n" * 100, BODY_PRICE + LINE_BYTES * 101),
+        ((CHUNKED + b"1\nA\n" * 40 + b"no size\n"), BODY_PRICE + LINE_BYTES * 81),
+    ],
+    ids=["responses", "empty responses", "requests", "chunks", "blank lines", "trailer", "broken chunks"],
+)
+def test_a_connection_is_read_as_far_as_its_work_is_paid(messages: bytes, price_bytes: int) -> None:
+    """Each kind of step costs: with one byte less in the fund the connection is not read to its end."""
+    for missing_bytes in (0, 1):
+        fund = fund_for(price_bytes - missing_bytes, messages)
+        conversation = Conversation(lambda _: None, fund)
+
+        conversation.data(1, messages, 1)
+
+        assert fund.unread_connections == missing_bytes
+
+
+def test_before_the_limit_a_connection_is_read_as_without_one() -> None:
+    """The bodies are the same; those behind the limit are missing, and neither direction is read."""
+    answers = SMALL * 10
+    unlimited, limited = list[ResponseBody](), list[ResponseBody]()
+    for found, fund in ((unlimited, WorkFund()), (limited, fund_for(BODY_PRICE * 6, answers))):
+        conversation = Conversation(found.append, fund)
+        conversation.data(1, answers, 1)
+        conversation.data(0, GET * 50, 2)
+        conversation.data(1, OK + b"abc" * 200, 3)
+        conversation.end(1, "")
+
+    sums = [(each.digest.hexdigest(), each.reason) for each in limited]
+    assert sums == [(each.digest.hexdigest(), each.reason) for each in unlimited[:6]]
+    assert len(unlimited) == 11
+    assert conversation.held_bytes == 0
+
+
+def test_an_open_body_ends_at_the_limit_with_the_reason() -> None:
+    """It has the bytes until then; what follows changes nothing."""
+    chunks = CHUNKED + b"1\nA\n" * 1000
+    fund, found = fund_for(BODY_PRICE, CHUNKED), list[ResponseBody]()
+    conversation = Conversation(found.append, fund)
+
+    conversation.data(1, chunks, 1)
+    conversation.data(1, b"1\nA\n0\n\n", 2)
+    conversation.end(1, "")
+
+    assert [(each.size_bytes, each.reason) for each in found] == [(1000, NOT_READ)]
+    assert fund.unread_connections == 1

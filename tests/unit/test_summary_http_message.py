@@ -61,9 +61,12 @@ def test_other_protocols_begin_no_message(data: bytes) -> None:
 
 def test_fields_are_unfolded_joined_and_lower_case() -> None:
     """Also of old line folding and repeated fields."""
-    head = parse_head(b"GET /a HTTP/1.1\r\nHost: x.example\r\nX: 1\r\n  2\r\nno colon\r\nx: 3")
+    head = parse_head(
+        b"GET /a HTTP/1.1\r\n hOst : x.example\r\nContent-Type: 1\r\n  2\r\nno colon\r\ncontent-type: 3: 4"
+        b"\r\nX-Host: no\r\nHost-X: no\r\nno host: no\r\nContent-Encoding:"
+    )
 
-    assert head.fields == {"host": "x.example", "x": "1 2, 3"}
+    assert head.fields == {"host": "x.example", "content-type": "1 2, 3: 4", "content-encoding": ""}
     assert head.request().uri == "/a"
     assert not head.is_response
 

@@ -18,6 +18,7 @@ from pcapdj.summary.results import (
     StreamSummary,
     iso_time,
     read_objects,
+    read_unread_connections,
 )
 from pcapdj.summary.table import SHOWN_OBJECTS, as_text
 
@@ -59,7 +60,7 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "new" / "folder" / "summary.json").read_text())
     assert summary == dataclasses.asdict(SUMMARY)
     flows = (tmp_path / "new" / "folder" / "flows.jsonl").read_text()
-    assert json.loads(flows) == dataclasses.asdict(FLOW)
+    assert json.loads(flows) == FLOW._asdict()
 
 
 def test_a_folder_without_results_is_empty(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_a_folder_without_results_is_empty(tmp_path: Path) -> None:
 
 def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
     """The analyzer may still be writing it."""
-    line = json.dumps(dataclasses.asdict(FOUND))
+    line = json.dumps(FOUND._asdict())
     (tmp_path / "objects.jsonl").write_text(f"{line}\n{line[:50]}")
 
     assert [*read_objects(tmp_path)] == [FOUND]
@@ -99,9 +100,29 @@ def test_the_report_counts_the_objects_that_it_does_not_show() -> None:
     assert "and 5 more in objects.jsonl" in text
 
 
+def test_the_report_shows_the_connections_that_were_not_read_if_there_are_any() -> None:
+    """They are counted, and known to no file only."""
+    unread = dataclasses.replace(SUMMARY, unread_connections=2)
+
+    assert "not read" not in as_text(SUMMARY, [FOUND])
+    assert "not read      2 connections with too many small messages" in as_text(unread, [FOUND])
+
+
+def test_the_number_of_connections_that_were_not_read_is_read_back(tmp_path: Path) -> None:
+    """It is a number whatever another program writes into the file; 0 without one."""
+    with ResultFiles(tmp_path) as files:
+        files.close(dataclasses.replace(SUMMARY, unread_connections=3))
+
+    assert read_unread_connections(tmp_path) == 3
+    assert read_unread_connections(tmp_path / "none") == 0
+    for text in ("", "[]", "{}", '{"unread_connections": "3"}', '{"unread_connections": -1}', "\xff"):
+        (tmp_path / "summary.json").write_bytes(text.encode("latin-1"))
+        assert read_unread_connections(tmp_path) == 0
+
+
 def test_control_characters_from_the_network_are_escaped() -> None:
     """Those in a URI are shown, not executed."""
-    hostile = dataclasses.replace(FOUND, uri="/\x1b[2J\n[bold]", complete=False, reason="why\x9b")
+    hostile = FOUND._replace(uri="/\x1b[2J\n[bold]", complete=False, reason="why\x9b")
 
     assert "\x1b" not in as_text(SUMMARY, [hostile])
     assert "\x9b" not in as_text(SUMMARY, [hostile])
@@ -113,7 +134,7 @@ def test_a_terminal_shows_the_same_in_a_table(monkeypatch: pytest.MonkeyPatch) -
     screen = Console(file=io.StringIO(), width=200)
     monkeypatch.setattr(table, "Console", lambda **_: screen)
 
-    table.show(dataclasses.replace(SUMMARY, objects=3), [dataclasses.replace(FOUND, uri="/[red]x")])
+    table.show(dataclasses.replace(SUMMARY, objects=3), [FOUND._replace(uri="/[red]x")])
 
     assert isinstance(screen.file, io.StringIO)
     assert "a.example/[red]x" in screen.file.getvalue()
