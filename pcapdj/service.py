@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
@@ -58,7 +58,12 @@ def configuration(*, interpreter: Path | None, roots: Sequence[Path] = ()) -> st
     Args:
         interpreter: the absolute path of the python that runs the roles; None: it is searched along PATH.
         roots: the folders below which captures must lie, for all but the consumer; none: anywhere.
+
+    Raises:
+        ConfigError: one of the paths would be read as something else: a line end begins another setting.
     """
+    for path in filter(None, (interpreter, *roots)):
+        _check_line(str(path))
     sections = _SECTION.split(shipped())
     if interpreter is not None:
         sections = [_with_interpreter(part, interpreter) for part in sections]
@@ -213,6 +218,19 @@ def _with_options(section: str, programs: Collection[str], words: Sequence[str])
         return section
     options = _expandable(f" {shlex.join(words)}")
     return re.sub(r"(?m)^command=.*$", lambda match: match[0] + options, section, count=1)
+
+
+def _check_line(text: str) -> None:
+    """Refuse what supervisord does not read as a part of one line.
+
+    Source: configparser of Python, `inline_comment_prefixes` as supervisor sets them: `;` and `#` behind a
+    blank begin a comment.
+    """
+    if not text.isprintable() or " ;" in text or " #" in text:
+        raise ConfigError(
+            f"{quoted(text)} cannot stand in {CONF}.",
+            hint="Use a path without control characters, ' ;', ' #', and bytes that are not UTF-8.",
+        )
 
 
 def _expandable(text: str) -> str:

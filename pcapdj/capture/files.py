@@ -207,7 +207,7 @@ def open_folder_below(root: bytes, name: bytes) -> tuple[int, bytes]:
     """
     _refuse_name(name)
     *folders, last = _parts_below(root, name)
-    folder_fd = os.open(root, _FOLDER_FLAGS)
+    folder_fd = _opened_root(root)
     try:
         for part in folders:
             inner_fd = os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
@@ -217,6 +217,19 @@ def open_folder_below(root: bytes, name: bytes) -> tuple[int, bytes]:
         os.close(folder_fd)
         raise
     return folder_fd, last
+
+
+def _opened_root(root: bytes) -> int:
+    """Return a descriptor (O_PATH) of a root; whoever can replace a part of its path may not choose another.
+
+    Raises:
+        OSError: it cannot be opened, or a link of another user is on the way.
+    """
+    from pathlib import Path
+
+    from pcapdj.runtime.whole_file import open_way
+
+    return open_way(Path(os.fsdecode(root)))
 
 
 def open_in(folder_fd: int, name: bytes) -> int:

@@ -103,7 +103,7 @@ def layout_of(url: str) -> Path | None:
 
 def _roles_in(conf: Path) -> set[str]:
     """Return the roles that supervisord starts by itself here; all, if the file cannot be read."""
-    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     try:
         parser.read_string(foreign_text(conf, _MOST_BYTES, follows_link=True))
     except (OSError, ValueError, configparser.Error):

@@ -164,6 +164,6 @@ def _default_and_meaning(parameter: Any) -> tuple[str, str]:
 
 def _fixed_words(role: str) -> set[str]:
     """Return the options and arguments that the shipped command line of a role has."""
-    conf = RawConfigParser(inline_comment_prefixes=(";",))
+    conf = RawConfigParser(inline_comment_prefixes=(";", "#"))
     conf.read_string(shipped())
     return set(shlex.split(conf.get(f"program:{role}", "command")))

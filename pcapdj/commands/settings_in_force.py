@@ -30,6 +30,7 @@ from pcapdj.runtime.settings_record import (
     SettingsRecord,
     read_record,
     record_of,
+    without_secret,
 )
 from pcapdj.runtime.trust import has_service
 from pcapdj.service import CONF
@@ -108,7 +109,7 @@ def record_if_started(role: str, words: Sequence[str], file: SettingsFile) -> Se
 
 def command_words(folder: Path, role: str) -> list[str]:
     """Return the options that the service's supervisord.conf gives a role; none, if it is not there."""
-    conf = RawConfigParser(inline_comment_prefixes=(";",), strict=False)
+    conf = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
     try:
         conf.read_string(foreign_text(folder / CONF, _MOST_BYTES, follows_link=True))
         words = shlex.split(conf.get(f"program:{role}", "command").replace("%%", "%"))
@@ -141,10 +142,10 @@ def _role_lines(record: SettingsRecord, now: SettingsFile, live: Mapping[str, st
 def _change(setting: SettingInForce, now: SettingsFile, record: SettingsRecord) -> str:
     """Return what the file has now, where that is another value than the one in force."""
     line = now.lines.get(setting.variable)
+    after = without_secret(line.name, line.text) if line else ""
     if setting.source in (SettingSource.FLAG, SettingSource.ENVIRONMENT):
-        return f"it overrides {NAME}:{line.line} ({printable(line.text)})" if line else ""
+        return f"it overrides {NAME}:{line.line} ({printable(after)})" if line else ""
     before = setting.text if setting.source is SettingSource.FILE else ""
-    after = line.text if line else ""
     if before == after or (not record.pid):
         return ""
     place = (

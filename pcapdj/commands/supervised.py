@@ -145,7 +145,7 @@ class Supervisord:
         Raises:
             ConfigError: no program has one of the names.
         """
-        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
         try:
             parser.read_string(foreign_text(self._folder / CONF, _MOST_CONF_BYTES, follows_link=True))
         except (OSError, ValueError, configparser.Error):

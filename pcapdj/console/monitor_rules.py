@@ -21,7 +21,7 @@ from pcapdj.console.snapshot_fields import Fields, number_in
 from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.console.waiting_lines import GATE, STALLED_S, suspenders_text
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_line
 from pcapdj.runtime.units import rough_duration
 
 ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf
@@ -125,10 +125,12 @@ def role_findings(snapshot: Fields, expected: Collection[str], now_s: float) -> 
     dispatchers = snapshot.get("dispatchers") or ()
     if not dispatchers and ROLES[0] in expected:
         yield Finding(Level.CRITICAL, "no dispatcher is registered")
-    names = short_names([str(each.get("id")) for each in dispatchers])
+    names, lane = short_names([str(each.get("id")) for each in dispatchers]), str(snapshot.get("lane") or "")
     for each in dispatchers:
         name = names[str(each.get("id"))]
-        remedy = f" ('pcapdj forget {shell_word(name)}' if it is out of service)"
+        command = shell_line(["pcapdj", "forget", *(["--lane", lane] if lane else []), name])
+        is_shown = "|" not in command  # it would begin the performance data
+        remedy = f" ('{command}' if it is out of service)" if is_shown else ""
         yield from _heartbeat_findings(f"dispatcher {printable(name)}", each, now_s, remedy)
 
 

@@ -17,6 +17,9 @@ from pcapdj.runtime.numbers import counted
 
 MOST_BYTES: Final = 1 << 20  # what is longer is no value of ours
 MOST_LEVELS: Final = 32  # ours have four
+MOST_VALUES: Final = 32_768  # 10 MB; a file in ten thousand streams has fewer
+_BETWEEN_VALUES: Final = (b"[", b"{", b",")
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _MOST_DIGITS: Final = 100  # of a whole number; a time of pcapng in nanoseconds may have 29
 _NOT_PLAIN: Final = re.compile(rb"[^\x01-\x7f]|\\u[dD]")  # what every text with half a surrogate pair has
 
@@ -36,6 +39,7 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
         raise ValueError("there is no JSON text")
     if len(text) > most_bytes:
         raise ValueError(f"a JSON text of {counted(len(text), 'byte')}, more than {most_bytes}")
+    _refuse_values(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
     try:
         value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_short)
     except RecursionError:
@@ -58,6 +62,15 @@ def decode_object(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> 
     if not isinstance(value, dict):
         raise ValueError("the JSON text is not an object")  # noqa: TRY004 - as every text that is not valid
     return value
+
+
+def _refuse_values(text: bytes) -> None:
+    """Raise if a text has too many values: an empty list has two bytes, and takes 60 in memory."""
+    if sum(map(text.count, _BETWEEN_VALUES)) <= MOST_VALUES:  # also inside texts, such as a payload
+        return
+    rest = _TEXTS.sub(b"", text)
+    if sum(map(rest.count, _BETWEEN_VALUES)) > MOST_VALUES:
+        raise ValueError(f"a JSON text of more than {MOST_VALUES} values")
 
 
 def _refuse_number(text: str) -> float:

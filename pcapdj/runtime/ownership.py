@@ -38,6 +38,7 @@ class Distrust(Enum):
     GROUP_WRITES = "is writable for {group}"
     ACL_WRITES = "is writable for other users by its ACL"
     NFS4_ACL_WRITES = "is writable for other users by its NFSv4 ACL"
+    DEFAULT_ACL = "lets other users write to new files in it, by its default ACL"
     UNKNOWN_ACL = "has an NFSv4 ACL of an unknown form"
 
 
@@ -68,12 +69,14 @@ def distrust(
         return None
     if found.st_mode & stat.S_IWOTH:
         return Distrust.ALL_WRITE
-    if found.st_mode & stat.S_IWGRP and found.st_gid != ROOT:
+    if found.st_mode & stat.S_IWGRP:
         return Distrust.GROUP_WRITES
     return None
 
 
-def acl_distrust(acl: bytes, trusted: Collection[int]) -> Distrust | None:
+def acl_distrust(
+    acl: bytes, trusted: Collection[int], trusted_groups: Collection[int] = ()
+) -> Distrust | None:
     """Return why this user should not trust a file with this access ACL; None if there is no reason.
 
     Its mode does not show it: with an ACL the bits of the group are the mask of all entries.
@@ -81,19 +84,20 @@ def acl_distrust(acl: bytes, trusted: Collection[int]) -> Distrust | None:
     Args:
         acl: the attribute `system.posix_acl_access`; empty: there is none.
         trusted: users who may write, beside root.
+        trusted_groups: groups that may.
     """
     entries = [*_ACL_ENTRY.iter_unpack(acl[_ACL_HEADER_BYTES:])]
     mask = next((permissions for tag, permissions, _ in entries if tag == _MASK), _MAY_WRITE)
     writers = [(tag, named) for tag, permissions, named in entries if permissions & mask & _MAY_WRITE]
     others = [named for tag, named in writers if tag == _NAMED_USER and named not in (*trusted, ROOT)]
-    groups = [named for tag, named in writers if tag == _NAMED_GROUP and named != ROOT]
+    groups = [named for tag, named in writers if tag == _NAMED_GROUP and named not in trusted_groups]
     return Distrust.ACL_WRITES if others or groups else None
 
 
 def is_private_group(
     found: os.stat_result, members: Collection[str] | None, accounts: Iterable[Account]
 ) -> bool:
-    """Report whether the group of a file has no other member than the file's owner.
+    """Report whether the group of a file has no other member than the file's owner, and root.
 
     Args:
         found: of the file.
@@ -101,10 +105,11 @@ def is_private_group(
         accounts: all of this machine: a user's first group does not list him as a member.
     """
     users = [each for each in accounts if found.st_gid == each.gid or each.name in (members or ())]
-    names = {each.name for each in users if each.uid == found.st_uid}
+    trusted = (found.st_uid, ROOT)
+    names = {each.name for each in users if each.uid in trusted}
     if members is None and not users:  # a container's user may have no entry, and a group of the same number
         return found.st_gid == found.st_uid
-    return bool(names) and all(each.uid == found.st_uid for each in users) and set(members or ()) <= names
+    return bool(names) and all(each.uid in trusted for each in users) and set(members or ()) <= names
 
 
 def may_serve(peer_uid: int, uid: int, socket: os.stat_result, folder: os.stat_result) -> bool:

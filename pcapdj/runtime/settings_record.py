@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pcapdj.runtime.command import variable_of_parameter
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.foreign_files import foreign_text, own_text
+from pcapdj.runtime.foreign_files import foreign_text, is_folder, is_there, own_text
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.settings_file import NAME, SettingsFile
 from pcapdj.runtime.trust import has_service
@@ -28,6 +29,8 @@ from pcapdj.runtime.whole_file import write_whole
 if TYPE_CHECKING:
     from typer._click.core import Context
 
+FILE_OF_PASSWORD: Final = "PCAPDJ_REDIS_PASSWORD_FILE"  # noqa: S105 - the name of a variable
+_NO_PATH: Final = "(no file has this name)"
 _FOLDER: Final = Path("var/run")
 _MOST_BYTES: Final = 1 << 18
 _START: Final = 22  # starttime of proc_pid_stat(5)
@@ -149,7 +152,26 @@ def _options(context: "Context", file: SettingsFile, shown: Mapping[str, str]) -
             text, source, line = _of_variable(variable, file)
         if source is SettingSource.DEFAULT:
             text = _typed(context.params.get(name))
-        yield SettingInForce(option, variable, shown.get(name) or text, source, line)
+        text = shown.get(name) or without_secret(variable, text)
+        yield SettingInForce(option, variable, text, source, line)
+
+
+def without_secret(variable: str, text: str) -> str:
+    """Return the value of a variable as it is shown: not what may be a password in the place of its file."""
+    if not text or variable != FILE_OF_PASSWORD or may_be_path(text):
+        return text
+    return _NO_PATH
+
+
+def may_be_path(text: str) -> bool:
+    """Report whether a text can be the path of a file, and is no secret that somebody wrote in its place.
+
+    A password may have a slash; then no folder of that name is there, or it is the root.
+    """
+    if "/" in text and mount_that_may_hang(os.fsencode(text)):
+        return True
+    path = Path(text)
+    return is_there(path) or (path.parent not in (Path(), Path("/")) and is_folder(path.parent))
 
 
 def _without_option(variables: Sequence[str], file: SettingsFile) -> Iterator[SettingInForce]:

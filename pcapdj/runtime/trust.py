@@ -39,6 +39,8 @@ _TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w", Di
 _OF_GROUP: Final = (Distrust.GROUP_WRITES, Distrust.ACL_WRITES)
 _OF_NFS4_ACL: Final = (Distrust.NFS4_ACL_WRITES, Distrust.UNKNOWN_ACL)
 _ACL: Final = "system.posix_acl_access"
+_DEFAULT_ACL: Final = "system.posix_acl_default"
+_OF_ROOT: Final = os.stat_result((0,) * 10)
 
 
 def check_folder(
@@ -65,6 +67,7 @@ def check_folder(
         reason, found = _checked(path, allows_link=allows_link, allows_sticky=allows_sticky, caller=caller)
         if reason is None and not stat.S_ISDIR(found.st_mode):
             reason = Distrust.NO_FOLDER
+        reason = reason or _of_new_files(path, found, caller)
     except OSError as exc:
         raise CannotCreate(f"The folder {quoted(str(path))} cannot be used: {exc.strerror}.") from exc
     if reason:
@@ -125,7 +128,8 @@ def check_open_folder(path: Path, descriptor: int, *, caller: int | None = None)
     """
     found = os.fstat(descriptor)
     reason = distrust(found, os.geteuid(), allows_sticky=False, caller=caller)
-    if reason := _unless_group_is_trusted(reason, descriptor, found, caller):
+    reason = _unless_group_is_trusted(reason, descriptor, found, caller)
+    if reason := reason or _of_new_files(descriptor, found, caller):
         raise _refused(path, reason, found, _REMEDY)
 
 
@@ -236,7 +240,9 @@ def _untrusted_on(
     path: Path, caller: int | None = None, *, ignored: tuple[type[OSError], ...] = (OSError,)
 ) -> tuple[Path, Distrust, os.stat_result] | None:
     """Return the first link or folder on the way to a path that is not trusted, and why."""
-    own, resolved = path.absolute(), Path(os.path.realpath(path))  # `resolve` raises where links form a loop
+    own = resolved = path.absolute()
+    with suppress(OSError):  # a link on the way cannot be read: it is looked at below
+        resolved = Path(os.path.realpath(path))  # `resolve` raises where links form a loop
     for each in dict.fromkeys([*reversed(own.parents), *reversed(resolved.parents), own]):
         with suppress(*ignored):  # the rest is missing, or out of reach
             found = each.lstat()
@@ -273,13 +279,26 @@ def _unless_group_is_trusted(
 
 
 def _posix_acl_distrust(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
-    if not found.st_mode & stat.S_IWGRP:
+    return _distrust_of(_ACL, path, caller) if found.st_mode & stat.S_IWGRP else None
+
+
+def _of_new_files(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
+    """Return that others may write to the files that are made in a folder; None: they may not, or need not.
+
+    With a default ACL the umask does not count.
+    """
+    if _trusts_groups() or not stat.S_ISDIR(found.st_mode):
         return None
+    return Distrust.DEFAULT_ACL if _distrust_of(_DEFAULT_ACL, path, caller) else None
+
+
+def _distrust_of(acl: str, path: Path | int, caller: int | None) -> Distrust | None:
     try:
-        acl = os.getxattr(path, _ACL)
+        entries = os.getxattr(path, acl)
     except OSError:  # none, or a file system without ACLs
         return None
-    return acl_distrust(acl, (os.geteuid(), *(() if caller is None else (caller,))))
+    groups = (ROOT,) if _has_private_group(_OF_ROOT) else ()
+    return acl_distrust(entries, (os.geteuid(), *(() if caller is None else (caller,))), groups)
 
 
 def _nfs4_distrust(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
@@ -294,7 +313,7 @@ def _nfs4_distrust(path: Path | int, found: os.stat_result, caller: int | None) 
     names = {str(each).encode() for each in users} | {
         os.fsencode(each.pw_name) for each in pwd.getpwall() if each.pw_uid in users
     }
-    is_private = found.st_gid == ROOT or _has_private_group(found)
+    is_private = _has_private_group(found)
     try:
         has_others = nfs4_acl.other_writers(acl, names, trusts_group=is_private)
     except ValueError:
@@ -357,6 +376,9 @@ def _hint(reason: Distrust, path: Path, remedy: str) -> str:
             f"Look at it with nfs4_getfacl {shell_word(str(path))}, and remove that permission,"
             f" or trust those users with {VARIABLE}=1."
         )
+    if reason is Distrust.DEFAULT_ACL:
+        command = f"setfacl -k {shell_word(str(path))}"
+        return f"Remove that ACL with {command}, or trust those users with {VARIABLE}=1."
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."
     command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shell_word(str(path))}"

@@ -97,7 +97,16 @@ def write_whole_in(  # noqa: PLR0913 - as above
 
 
 def open_folder(path: Path) -> int:
-    """Open a folder, and return its descriptor; a link of another user on the way is not followed.
+    """Open a folder for reading, and return its descriptor; errors as `open_way`."""
+    folder = open_way(path)
+    try:
+        return os.open(".", _FOLDER_FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def open_way(path: Path) -> int:
+    """Return a descriptor (O_PATH) of a folder; a link of another user on the way is not followed.
 
     Raises:
         OSError: there is one, or the folder cannot be opened.
@@ -115,9 +124,10 @@ def open_folder(path: Path) -> int:
             else:
                 os.close(folder)
                 folder = inner
-        return os.open(".", _FOLDER_FLAGS, dir_fd=folder)
-    finally:
+    except BaseException:
         os.close(folder)
+        raise
+    return folder
 
 
 def _target_of(name: str, folder: int) -> str:

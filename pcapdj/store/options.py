@@ -13,9 +13,9 @@ import typer
 
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.foreign_files import is_there
 from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.settings_record import FILE_OF_PASSWORD, may_be_path
 from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
 from pcapdj.store.keys import IN_QUEUE, Keys
@@ -23,7 +23,6 @@ from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, URL_VARIABLE, 
 
 _MOST_PASSWORD_BYTES: Final = 4096
 _PIPE_LIMIT_S: Final = 60.0  # a program that a pipe comes from may ask a person for its passphrase
-_FILE_VARIABLE: Final = "PCAPDJ_REDIS_PASSWORD_FILE"
 
 
 def _checked_url(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
@@ -120,7 +119,7 @@ def environment_of(store: Store, password_file: Path | None) -> dict[str, str]:
         password_file: that was given for it.
     """
     found = {URL_VARIABLE: store.url}
-    return found | ({_FILE_VARIABLE: str(password_file.absolute())} if password_file else {})
+    return found | ({FILE_OF_PASSWORD: str(password_file.absolute())} if password_file else {})
 
 
 def default_url(folder: Path) -> str:
@@ -171,7 +170,7 @@ def _password_of(path: Path) -> str:
 
 
 def _password(path: Path) -> str:
-    if "/" not in str(path) and not is_there(path):  # it may be the password itself
+    if not may_be_path(str(path)):  # it may be the password itself
         raise ConfigError(
             "The password file does not exist.", hint="Name a file that has the password in its first line."
         )

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TextIO, get_args, get
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.foreign_files import MOST_LINE_BYTES, foreign_lines, foreign_text
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.whole_file import write_whole
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"
@@ -175,12 +176,14 @@ class ResultFiles:
             OSError: the disk is full.
         """
         self._stack.close()
-        hidden = self._logdir / f".{SUMMARY_NAME}"
-        hidden.write_text(json.dumps(dataclasses.asdict(summary), indent=2) + "\n", encoding="ascii")
-        hidden.replace(self._logdir / SUMMARY_NAME)
+        text = json.dumps(dataclasses.asdict(summary), indent=2) + "\n"
+        write_whole(self._logdir / SUMMARY_NAME, text.encode("ascii"), is_synced=False)
 
     def _open(self, name: str) -> TextIO:
-        return self._stack.enter_context((self._logdir / name).open("w", encoding="ascii"))
+        """Open a new file: one that is there is replaced, and no link is followed."""
+        path = self._logdir / name
+        path.unlink(missing_ok=True)
+        return self._stack.enter_context(path.open("x", encoding="ascii"))
 
 
 def read_objects(logdir: Path) -> Iterator[HttpObject]:

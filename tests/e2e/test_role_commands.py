@@ -23,7 +23,7 @@ FIRST_EVENT = {
 
 def command_of(program: str) -> list[str]:
     """Return the command line in the shipped supervisord.conf."""
-    conf = RawConfigParser(inline_comment_prefixes=(";",))
+    conf = RawConfigParser(inline_comment_prefixes=(";", "#"))
     conf.read(ROOT / "supervisord.conf")
     return shlex.split(conf[f"program:{program}"]["command"])
 

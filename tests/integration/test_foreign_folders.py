@@ -24,7 +24,7 @@ from support.waiting import wait_until
 from pcapdj.analyzer.launch import make_log_root
 from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode
 from pcapdj.runtime.places import private_folder, user_folder
-from pcapdj.runtime.trust import VARIABLE, check_folder, has_service
+from pcapdj.runtime.trust import VARIABLE, check_folder, check_way, has_service
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.service import CONF, PRIVATE_FOLDERS, write_layout
 from pcapdj.store.client import Store
@@ -362,8 +362,7 @@ def test_a_service_that_others_can_change_by_an_acl_is_refused(
     write_layout(folder, "text")
     assert has_service(folder)
     place = folder.parent if name == "above" else folder / name
-    entries = {entry: (65_534, 7)}
-    set_acl(place, **entries)
+    set_acl(place, **{entry: (65_534, 7)})  # type: ignore[arg-type]  # of the entries
 
     with pytest.raises(
         ConfigError, match=r"writable for other users by its ACL\. Remove that permission with chmod g-w"
@@ -634,6 +633,42 @@ def test_run_refuses_a_folder_for_temporary_files_in_which_all_users_can_replace
     assert done.returncode == ExitCode.CANNOT_CREATE
     assert "open' is writable for all users. Remove that permission with chmod o-w" in done.stderr
     assert done.stderr.endswith(", or set TMPDIR to a folder of your own.\n")
+
+
+def test_a_folder_that_gives_new_files_to_others_by_its_default_acl_is_refused(short_path: Path) -> None:
+    """The umask does not count there: that user could change the record which `--resume` believes."""
+    (short_path / "1.pcap").write_bytes(classic([Record()]))
+    (short_path / "out").mkdir()
+    set_acl(short_path / "out", is_default=True, user=(65_534, 7))
+    words = ["run", "1.pcap", "--preset", "summary", "--logdir", "out"]
+
+    refused = pcapdj(*words, cwd=short_path)
+    trusted = pcapdj(*words, cwd=short_path, **{VARIABLE: "1"})
+
+    assert refused.returncode == ExitCode.CANNOT_CREATE
+    assert "out' lets other users write to new files in it, by its default ACL. Remove" in refused.stderr
+    assert trusted.returncode == ExitCode.OK
+
+
+@needs_root
+def test_a_link_that_cannot_be_read_is_refused_as_any_of_another_user(short_path: Path) -> None:
+    """One to the root folder of a process leads nowhere for who may not look into the process."""
+    short_path.chmod(0o1777)
+    link = short_path / "link"
+    link.symlink_to("/proc/1/root")
+    os.chown(link, OTHER, OTHER, follow_symlinks=False)
+    if not (child := os.fork()):
+        code = 1
+        try:
+            os.setgroups([])
+            os.setgid(65_533)
+            os.setuid(65_533)
+            with pytest.raises(CannotCreate, match="link' is a link, which belongs to nobody"):
+                check_way(link / "x")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("name", [b"a\nb", b"\x1b[2J", b"\xff", "\u202eb".encode(), b"it's $HOME"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.forkserver import PIPE, Process, start
 from support.frames import exchange, header, record, stream
+from support.mounts import memory_mount
 from support.waiting import wait_until
 
 import pcapdj
@@ -172,18 +173,15 @@ def test_a_folder_as_source_is_reported_in_one_sentence(tmp_path: Path) -> None:
     assert (code, err.count("\n")) == (1, 1)
 
 
-def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path, short_path: Path) -> None:
     """Without its results the analyzer does not exit with code 0."""
     source = tmp_path / "sound.pcap"
     source.write_bytes(SOUND)
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    (logs / "objects.jsonl").symlink_to("/dev/full")
+    with memory_mount(short_path, "4k") as disk:  # one of the two files
+        code, _, err = finished(source, disk.folder)
 
-    code, _, err = finished(source, logs)
-
-    assert (code, err.count("\n")) == (1, 1)
-    assert summary_in(logs) is None
+        assert (code, err.count("\n")) == (1, 1)
+        assert summary_in(disk.folder) is None
 
 
 def test_packets_that_cannot_be_decoded_do_not_end_the_analysis(tmp_path: Path) -> None:

@@ -22,10 +22,13 @@ def acl_of(**entries: tuple[int, int]) -> bytes:
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in sorted(found))
 
 
-def set_acl(path: Path, **entries: tuple[int, int]) -> None:
-    """Give a file an access ACL; skip where its file system has none. The mask shows as the group's mode."""
+def set_acl(path: Path, *, is_default: bool = False, **entries: tuple[int, int]) -> None:
+    """Give a file an ACL; skip where its file system has none.
+
+    The mask of an access ACL shows as the group's mode. A default one is that of new files.
+    """
     try:
-        os.setxattr(path, "system.posix_acl_access", acl_of(**entries))
+        os.setxattr(path, f"system.posix_acl_{'default' if is_default else 'access'}", acl_of(**entries))
     except OSError as exc:
         if exc.errno == errno.EOPNOTSUPP:
             pytest.skip("the file system has no ACLs")

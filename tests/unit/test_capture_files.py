@@ -130,6 +130,23 @@ def test_any_byte_but_nul_is_allowed_in_a_name(tmp_path: Path, last_part: bytes)
     os.close(open_regular(name))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+@pytest.mark.parametrize("place", ["root", "above/root"])
+def test_whoever_can_replace_a_root_chooses_no_other_one(tmp_path: Path, place: str) -> None:
+    """A link of this user or of root on the way may stay, as to another disk."""
+    (tmp_path / "real/root").mkdir(parents=True)
+    (tmp_path / "real/root/a.pcap").write_bytes(b"packets")
+    link = tmp_path / place.split("/", maxsplit=1)[0]
+    link.symlink_to("real/root" if place == "root" else "real")
+    root = os.fsencode(tmp_path / place)
+    os.close(open_regular(root + b"/a.pcap", root=root))
+
+    os.chown(link, 65_534, 65_534, follow_symlinks=False)
+
+    with pytest.raises(CaptureError, match="is a symbolic link that is not followed"):
+        open_regular(root + b"/a.pcap", root=root)
+
+
 def test_below_a_root_no_link_is_followed(tmp_path: Path) -> None:
     """Neither the file itself nor a folder on the way."""
     inside, outside = tmp_path / "in", tmp_path / "out"

@@ -201,6 +201,15 @@ def test_limits_of_time_count_from_their_second_on() -> None:
 
     remedy = "dispatcher d silent for {} ('pcapdj forget d' if it is out of service)"
     assert texts(stale=True, heartbeat_age_s=60.0) == [remedy.format("60 s")]
+    other = [{**WELL["dispatchers"][0], "id": "a|b", "stale": True, "heartbeat_age_s": 60.0}]
+    found = findings_of(WELL | {"dispatchers": other, "lane": "my lane"}, ROLES, 1000.0)
+    assert [each.text for each in found] == ["dispatcher a|b silent for 60 s"]  # a bar ends what is shown
+    other[0]["id"] = "d"
+    found = findings_of(WELL | {"dispatchers": other, "lane": "my lane"}, ROLES, 1000.0)
+    command = "pcapdj forget --lane 'my lane' d"
+    assert [each.text for each in found] == [
+        f"dispatcher d silent for 60 s ('{command}' if it is out of service)"
+    ]
     assert texts(stale=True, heartbeat_age_s=59.0) == ["dispatcher d silent for 59 s"]
     assert texts(stalled_s=60) == ["analyzer has read nothing for 60 s"]
     assert texts(stalled_s=59) == []

@@ -5,7 +5,7 @@ import json
 import pytest
 from support.rows import each_row
 
-from pcapdj.runtime.foreign_json import MOST_BYTES, MOST_LEVELS, decode_json, decode_object
+from pcapdj.runtime.foreign_json import MOST_BYTES, MOST_LEVELS, MOST_VALUES, decode_json, decode_object
 
 
 def nested(levels: int, kind: str) -> str:
@@ -17,7 +17,7 @@ def nested(levels: int, kind: str) -> str:
 @each_row("levels", [MOST_LEVELS + 1, 900, 3000, 100_000])
 def test_what_is_too_deep_is_not_valid(levels: int, kind: str) -> None:
     """Also what Python decodes: to encode it again may be too deep."""
-    with pytest.raises(ValueError, match="levels"):
+    with pytest.raises(ValueError, match=r"levels|values"):
         decode_json(nested(levels, kind))
 
 
@@ -59,6 +59,24 @@ def test_other_texts_that_are_not_ascii_are_valid() -> None:
     """A whole pair, and a byte of a file name that is not UTF-8."""
     for text in ("\U0001f600", "ä", "\udcff", "\x00"):
         assert decode_json(json.dumps(text)) == decode_json(json.dumps(text, ensure_ascii=False)) == text
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "0", '{"a":[]}', "[[]]"])
+def test_what_has_too_many_values_is_not_valid(value: str) -> None:
+    """Two bytes are sixty in memory."""
+    text = f"[{','.join([value] * (MOST_VALUES + 1))}]"
+
+    with pytest.raises(ValueError, match="more than 32768 values"):
+        decode_json(text)
+    with pytest.raises(ValueError, match="more than 32768 values"):
+        decode_json(text.encode())
+    assert len(decode_json(f"[{','.join(['0'] * (MOST_VALUES - 1))}]")) == MOST_VALUES - 1
+
+
+@pytest.mark.parametrize("text", ["," * 100_000, "[{" * 100_000, '\\",' * 100_000])
+def test_what_stands_inside_of_a_text_is_no_value(text: str) -> None:
+    """An alert has the payload of its packet as a text."""
+    assert decode_json(json.dumps({"payload": text})) == {"payload": text}
 
 
 def test_a_caller_sets_another_size() -> None:

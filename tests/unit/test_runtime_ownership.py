@@ -33,7 +33,7 @@ def status(mode: int, uid: int = US, gid: int = US) -> os.stat_result:
         (status(FOLDER | 0o1777, uid=ROOT), None),
         (status(FOLDER | 0o1777, uid=OTHER), Distrust.OTHER_OWNER),
         (status(FOLDER | 0o775, gid=7), Distrust.GROUP_WRITES),
-        (status(FOLDER | 0o775, gid=ROOT), None),
+        (status(FOLDER | 0o775, gid=ROOT), Distrust.GROUP_WRITES),
         (status(FOLDER | 0o2777, gid=7), Distrust.ALL_WRITE),
         (status(FILE | 0o1666), Distrust.ALL_WRITE),
         (status(LINK | 0o777), None),
@@ -102,6 +102,10 @@ def test_taking_rights_away_never_makes_it_less_trusted(mode: int, uid: int, tak
         (7, None, [ALICE, BOB], False),
         (US, None, [BOB], True),
         (US, None, [Account("bob", OTHER, US)], False),
+        (ROOT, (), [ALICE, Account("root", ROOT, ROOT)], True),
+        (ROOT, ("bob",), [ALICE, BOB, Account("root", ROOT, ROOT)], False),
+        (ROOT, (), [Account("operator", OTHER, ROOT), Account("root", ROOT, ROOT)], False),
+        (7, ("alice", "root"), [ALICE, BOB, Account("root", ROOT, ROOT)], True),
     ],
 )
 def test_a_group_without_another_member_is_its_owner(
@@ -110,7 +114,7 @@ def test_a_group_without_another_member_is_its_owner(
     accounts: list[Account],
     is_private: bool,  # noqa: FBT001 - a value of the table
 ) -> None:
-    """By the entry of the group, and by the first groups of all users."""
+    """By the entry of the group, and by the first groups of all users; root may do anything anyway."""
     assert is_private_group(status(FOLDER | 0o775, gid=gid), members, accounts) is is_private
 
 
@@ -155,3 +159,11 @@ def test_an_acl_is_trusted_if_it_lets_no_others_write(
     """Named users and groups count, as far as the mask lets them."""
     assert acl_distrust(acl_of(**entries), [US]) is reason
     assert acl_distrust(b"", [US]) is None
+
+
+def test_the_group_of_root_in_an_acl_is_trusted_if_it_has_no_other_member() -> None:
+    """Who calls knows that."""
+    acl = acl_of(group=(ROOT, 7))
+
+    assert acl_distrust(acl, [US]) is Distrust.ACL_WRITES
+    assert acl_distrust(acl, [US], [ROOT]) is None

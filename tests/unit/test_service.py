@@ -11,7 +11,7 @@ from support.programs import missing
 from support.rows import each_row
 
 from pcapdj.capture.roots import absolute_roots
-from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, check_path, configuration, longest_socket_bytes, shipped, write_layout
 
@@ -118,6 +118,25 @@ def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
 def test_a_root_has_no_dots_since_no_queued_name_has_any() -> None:
     """`init ../sensor --root ../captures` would refuse every file."""
     assert absolute_roots([Path("/data/x/../captures")]) == (b"/data/captures",)
+
+
+@pytest.mark.parametrize(
+    "name", ["x\ncommand=touch PWNED ;", "x\r", "x\x85", "x\u2028y", "a ;b", "a #b", "\udcff", "\x1b"]
+)
+def test_a_root_that_supervisord_would_read_as_something_else_is_refused(name: str) -> None:
+    """Whoever may make a folder there would choose the command that is run."""
+    with pytest.raises(ConfigError, match=r"cannot stand in supervisord\.conf\. Use a path without control"):
+        configuration(interpreter=None, roots=[Path("/in", name)])
+
+
+@pytest.mark.parametrize("name", ["a;b", "a b", "it's", "$HOME", "50%", "#x", "[program:x]", "ü"])
+def test_any_other_root_is_the_one_that_supervisord_passes_on(name: str) -> None:
+    """As supervisord reads the file: comments, expansions, and the words of a shell."""
+    text = configuration(interpreter=None, roots=[Path("/in", name)])
+
+    command = parsed(text).get("program:dispatcher", "command").replace("%%", "%")
+
+    assert shlex.split(command)[-2:] == ["--root", f"/in/{name}"]
 
 
 def test_roots_go_into_the_commands_of_dispatcher_importer_and_controller() -> None:

@@ -84,12 +84,19 @@ def test_a_command_waits_longer_for_an_answer_than_a_role() -> None:
     assert role.timeout_s < 1
 
 
-def test_a_password_in_place_of_the_file_is_not_shown() -> None:
-    """A word without a slash that names no file may be the password itself."""
+@each_row("secret", [SECRET, f"{SECRET}/base64", f"/{SECRET}"])
+def test_a_password_in_place_of_the_file_is_not_shown(secret: str) -> None:
+    """What names no file, in no folder that is there, may be the password itself."""
     with pytest.raises(ConfigError, match="password file does not exist") as refused:
-        open_store("redis://host/0", Path(SECRET), "")
+        open_store("redis://host/0", Path(secret), "")
 
     assert SECRET not in str(refused.value)
+
+
+def test_a_password_file_that_is_missing_in_its_folder_is_named(tmp_path: Path) -> None:
+    """Then it is a path."""
+    with pytest.raises(ConfigError, match="none' cannot be read: No such file"):
+        open_store("redis://host/0", tmp_path / "none", "")
 
 
 @each_row("lane", ["a b", "a{b", "a\nb", "}"])

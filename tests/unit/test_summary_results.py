@@ -76,6 +76,22 @@ def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
     assert [*read_objects(tmp_path)] == [FOUND]
 
 
+def test_no_result_is_written_through_a_link(tmp_path: Path) -> None:
+    """Another user may have exchanged the folder: under sudo the analyzer is root."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "out").mkdir()
+    for name in ("flows.jsonl", "objects.jsonl", "summary.json", ".summary.json"):
+        (tmp_path / "out" / name).symlink_to(precious)
+
+    with ResultFiles(tmp_path / "out") as files:
+        files.add_flow(FLOW)
+        files.close(SUMMARY)
+
+    assert precious.read_text() == "precious"
+    assert [each.name for each in (tmp_path / "out").iterdir() if each.is_symlink()] == []
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """Here a file has the folder's name."""
     (tmp_path / "file").touch()
