@@ -26,6 +26,7 @@ _FOLDED = re.compile(r"\r?\n[ \t]+")
 FIELDS = ("host", "content-type", "content-encoding", "content-length", "transfer-encoding")  # those read
 _FIELD = re.compile(rf"\n[^\S\n]*({'|'.join(FIELDS)})[^\S\n]*:(.*)", re.IGNORECASE)
 LINE_LIMIT_BYTES = 4096  # of a chunk-size line with extensions, or of one trailer field
+_KEPT_BYTES = 64  # of such a line while it is incomplete: the size is at its begin, and thousands may be open
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\Z")
 
 
@@ -209,11 +210,12 @@ class CloseBody:
 class ChunkedBody:
     """A body in chunks, each after a line with its size; a trailer follows the last chunk."""
 
-    __slots__ = ("_in_trailer", "_line", "_remaining", "is_done", "lines")
+    __slots__ = ("_in_trailer", "_line", "_line_bytes", "_remaining", "is_done", "lines")
 
     def __init__(self) -> None:
         self._remaining = 0  # bytes of the present chunk still to come, without the CRLF after it
-        self._line = b""  # a size or trailer line that is still incomplete
+        self._line = b""  # the begin of a size or trailer line that is still incomplete
+        self._line_bytes = 0  # how long it is so far
         self._in_trailer = False
         self.is_done = False
         self.lines = 0
@@ -234,8 +236,10 @@ class ChunkedBody:
                 at += len(piece)
                 continue
             newline = data.find(b"\n", at)
-            self._line += data[at:] if newline < 0 else data[at:newline]
-            if len(self._line) > LINE_LIMIT_BYTES:
+            end = len(data) if newline < 0 else newline
+            self._line += data[at : min(end, at + _KEPT_BYTES - len(self._line))]
+            self._line_bytes += end - at
+            if self._line_bytes > LINE_LIMIT_BYTES:
                 raise FramingError("the line with a chunk's size is too long", content)
             if newline < 0:
                 return content, None
@@ -248,7 +252,7 @@ class ChunkedBody:
 
     def skip(self, missing_bytes: int) -> bool:
         """Step over a gap inside one chunk; a longer gap loses the framing."""
-        if self._line or missing_bytes > self._remaining:
+        if self._line_bytes or missing_bytes > self._remaining:
             return False
         self._remaining -= missing_bytes
         return True
@@ -260,7 +264,7 @@ class ChunkedBody:
     def _end_line(self) -> bool:
         """Parse the line as size, blank or trailer line, whichever is due; report whether it is valid."""
         self.lines += 1
-        line, self._line = self._line, b""
+        line, self._line, self._line_bytes = self._line, b"", 0
         is_blank = not line.rstrip(b"\r")
         if self._in_trailer:
             self.is_done = is_blank

@@ -1,12 +1,13 @@
 """The conversation of one HTTP connection."""
 
 import hashlib
+import sys
 from collections.abc import Sequence
 
 import pytest
 
 from pcapdj.summary.http1 import NOT_READ, REQUESTS_LIMIT, Conversation, ResponseBody
-from pcapdj.summary.http_message import HEAD_LIMIT_BYTES
+from pcapdj.summary.http_message import HEAD_LIMIT_BYTES, ChunkedBody
 from pcapdj.summary.http_work import BODY_BYTES, HEAD_BYTES, LINE_BYTES, SEGMENT_BYTES, WorkFund
 
 GET = b"GET /one HTTP/1.1\r\nHost: a.example\r\n\r\n"
@@ -123,6 +124,25 @@ def test_broken_chunks_end_the_object_with_the_reason() -> None:
     )
 
     assert (body.size_bytes, body.reason) == (3, "a chunk's size is not a number")
+
+
+def test_of_an_incomplete_line_of_chunk_framing_little_is_kept() -> None:
+    """Thousands of connections may have one; a long extension or trailer is read all the same."""
+    lines = [
+        b"3;" + b"x" * 4000 + b"\r\n",
+        b"abc\r\n",
+        b"0\r\n",
+        b"Digest: " + b"y" * 4000 + b"\r\n",
+        b"\r\n",
+    ]
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(lines)
+    pieces = [message[at : at + 100] for at in range(0, len(message), 100)]
+
+    assert [(each.size_bytes, each.reason) for each in bodies_of([GET], pieces)] == [(3, "")]
+
+    body = ChunkedBody()
+    body.feed(b"3;" + b"x" * 4000)
+    assert sum(sys.getsizeof(getattr(body, name)) for name in body.__slots__) < 500
 
 
 def test_a_contradictory_length_makes_the_object_incomplete() -> None:
