@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.forkserver import PIPE, clean_environment, run, start
 from support.roles_rig import Trio
+from support.waiting import wait_until
 
 from pcapdj.commands import events
 from pcapdj.runtime.command import exit_code_of
@@ -38,6 +39,12 @@ def as_objects(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def recorded(store: Store) -> set[bytes]:
+    """Return the kinds of the events that were recorded so far."""
+    entries: Any = store.redis.xrange(store.keys.events)
+    return {fields[b"kind"] for _, fields in entries}
+
+
 def test_the_roles_tell_one_story_and_a_file_its_life(trio: Trio) -> None:
     """Two files, one of them torn: who started, what the gate decided, what was fed, and the failure."""
     whole, torn = trio.capture("1.pcap", 1, 10), trio.capture("2.pcap", 2, 10)
@@ -46,6 +53,7 @@ def test_the_roles_tell_one_story_and_a_file_its_life(trio: Trio) -> None:
     trio.queue(whole, torn)
     trio.wait_logged("dispatcher", "file_failed")
     trio.kill("controller", signal.SIGTERM)
+    wait_until(lambda: b"stream_opened" in recorded(trio.store), "the thread that records the log")
     environment = clean_environment(PCAPDJ_REDIS_URL=trio.environment["PCAPDJ_REDIS_URL"])
 
     story = as_objects(run("pcapdj", "events", "--json", env=environment).stdout.splitlines())
