@@ -71,10 +71,13 @@ class Server:
             return False
         if (self._source / "hang-all").exists():
             return True
-        hang = self._source / "hang"
-        return (
-            opcode == _READ and hang.exists() and sum(_RANGE.unpack_from(body)) > int(hang.read_text() or 0)
-        )
+        if opcode != _READ:
+            return False
+        try:
+            behind_bytes = int((self._source / "hang").read_text() or 0)
+        except FileNotFoundError:  # it may be removed at any time
+            return False
+        return sum(_RANGE.unpack_from(body)) > behind_bytes
 
     def _answer(self, opcode: int, node: int, body: bytes) -> bytes:
         if opcode in _FIXED_ANSWERS:
