@@ -77,7 +77,8 @@ class Server:
             behind_bytes = int((self._source / "hang").read_text() or 0)
         except FileNotFoundError:  # it may be removed at any time
             return False
-        return sum(_RANGE.unpack_from(body)) > behind_bytes
+        end_bytes: int = sum(_RANGE.unpack_from(body))
+        return end_bytes > behind_bytes
 
     def _answer(self, opcode: int, node: int, body: bytes) -> bytes:
         if opcode in _FIXED_ANSWERS:
