@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 import subprocess
 import sys
 import time
@@ -28,7 +29,6 @@ from pcapdj.runtime import failpoints
 from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
-from pcapdj.runtime.foreign_files import is_there
 from pcapdj.runtime.interpreter import START_FILE
 from pcapdj.runtime.leftover_processes import mark_of
 from pcapdj.runtime.places import make_folder
@@ -36,7 +36,9 @@ from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import calling_user
+from pcapdj.runtime.whole_file import open_way
 
+_LATEST = "latest"
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
 _LOG_ROOT_MODE = 0o755
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
@@ -179,23 +181,33 @@ def new_log_folder(root: Path, stream: str, now_s: float) -> Path:
     make_log_root(root)
     folder = root / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_s))}-{stream}"
     try:
-        folder.mkdir()
-        folder.chmod(_LOG_FOLDER_MODE)
+        opened = open_way(root)
+        try:
+            os.mkdir(folder.name, dir_fd=opened)
+            made = os.open(folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
+            try:
+                os.fchmod(made, _LOG_FOLDER_MODE)
+            finally:
+                os.close(made)
+            _point_latest(opened, folder.name)
+        finally:
+            os.close(opened)
     except OSError as exc:
         raise _cannot_make(folder, exc) from exc
-    _point_latest(root, folder.name)
     return folder
 
 
-def _point_latest(root: Path, name: str) -> None:
+def _point_latest(root: int, name: str) -> None:
     """Replace the link by rename, so that it is never missing; leave a file or folder of that name alone."""
-    latest, fresh = root / "latest", root / f".latest.{os.getpid()}"
-    if is_there(latest) and not latest.is_symlink():
-        return
+    fresh = f".latest.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        if not stat.S_ISLNK(os.lstat(_LATEST, dir_fd=root).st_mode):
+            return
     with suppress(OSError):  # a convenience: no stream fails because of it
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(name)
-        fresh.replace(latest)
+        with suppress(FileNotFoundError):
+            os.unlink(fresh, dir_fd=root)
+        os.symlink(name, fresh, dir_fd=root)
+        os.replace(fresh, _LATEST, src_dir_fd=root, dst_dir_fd=root)
 
 
 def _cannot_make(folder: Path, error: OSError) -> CannotCreate:

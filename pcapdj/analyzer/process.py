@@ -25,6 +25,7 @@ from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.process import analyzer_setup, end_text, signal_group
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.whole_file import open_inside
 
 LOG_NAME = "analyzer.log"
 _UMASK = 0o027
@@ -202,7 +203,7 @@ def _cause_of(error: OSError | subprocess.SubprocessError) -> str:
 
 def _open_log(path: Path) -> int:
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        return open_inside(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     except OSError as exc:
         raise CannotCreate(f"The log {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
 

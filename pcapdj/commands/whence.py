@@ -210,14 +210,19 @@ def _located(
     Raises:
         TooManyFiles: those of a single event are, or of all whose sessions are cut out.
     """
-    try:
-        if events:
-            yield _found(source, events, written_ms, is_cut=is_cut)
-    except TooManyFiles:
-        if is_cut or len(events) == 1:
-            raise
-        for half in (events[: len(events) // 2], events[len(events) // 2 :]):
-            yield from _located(source, half, written_ms, is_cut=is_cut)
+    waiting = [events] if events else []
+    while waiting:
+        batch = waiting.pop()
+        try:
+            found = _found(source, batch, written_ms, is_cut=is_cut)
+        except TooManyFiles:
+            if is_cut or len(batch) == 1:
+                raise
+        else:
+            yield found
+            continue
+        # behind the handler: the exception keeps all that was found so far
+        waiting += batch[len(batch) // 2 :], batch[: len(batch) // 2]
 
 
 def _found(

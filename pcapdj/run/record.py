@@ -32,7 +32,7 @@ from pcapdj.runtime.numbers import signed_number
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import calling_user
-from pcapdj.runtime.whole_file import write_whole
+from pcapdj.runtime.whole_file import open_inside, unlink_inside, write_whole
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ RECORD: Final = "pcapdj.json"
 NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
 _INTERVAL_S: Final = 1.0
 _FOLDER_MODE: Final = 0o755
-_APPENDING: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_APPENDING: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
 _GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results came
 _FAILED_WHOLE: Final = 10  # intervals until it is tried again: a full disk must not cost more than a free one
 _TEXT_FIELDS: Final = ("name", "verdict", "reason", "stream")
@@ -276,7 +276,7 @@ class RunRecord:
         text = f'{head.removesuffix("}").rstrip()},\n "files": [\n{listed}\n ]\n}}\n'
         try:
             write_whole(self._path, text.encode(), is_synced=bool(self.results))  # else nothing to lose
-            self._newer_path.unlink(missing_ok=True)
+            unlink_inside(self._newer_path)
         except OSError as exc:
             if self._unwritten:
                 self._append()
@@ -314,7 +314,7 @@ def _make_folder(path: Path) -> None:
 
 def _append_lines(path: Path, lines: Iterable[str]) -> None:
     """Append lines; the next call ends a line that a full disk or a crash cut."""
-    descriptor = os.open(path, _APPENDING, 0o666)
+    descriptor = open_inside(path, _APPENDING)
     try:
         size_bytes = os.fstat(descriptor).st_size
         is_cut = size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n"

@@ -105,6 +105,31 @@ def open_folder(path: Path) -> int:
         os.close(folder)
 
 
+def open_inside(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Open a file, as os.open; no link at its name is followed, and none of another user on the way to it.
+
+    Whoever owns a folder above can exchange the next one while a process of root works there, as under sudo.
+
+    Raises:
+        OSError: there is such a link, or the file cannot be opened.
+    """
+    folder = open_way(path.parent)
+    try:
+        return os.open(path.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def unlink_inside(path: Path) -> None:
+    """Remove a file if it is there; on the way to it as `open_inside`."""
+    folder = open_way(path.parent)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def open_way(path: Path) -> int:
     """Return a descriptor (O_PATH) of a folder; a link of another user on the way is not followed.
 

@@ -6,6 +6,7 @@ number as a float. `pcapdj run` reads the objects while the analyzer still runs.
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TextIO, get_args, get
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.foreign_files import MOST_LINE_BYTES, foreign_lines, foreign_text
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.whole_file import write_whole
+from pcapdj.runtime.whole_file import open_inside, unlink_inside, write_whole
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"
@@ -182,8 +183,9 @@ class ResultFiles:
     def _open(self, name: str) -> TextIO:
         """Open a new file: one that is there is replaced, and no link is followed."""
         path = self._logdir / name
-        path.unlink(missing_ok=True)
-        return self._stack.enter_context(path.open("x", encoding="ascii"))
+        unlink_inside(path)
+        descriptor = open_inside(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        return self._stack.enter_context(os.fdopen(descriptor, "w", encoding="ascii"))
 
 
 def read_objects(logdir: Path) -> Iterator[HttpObject]:

@@ -8,7 +8,7 @@ stream, and the time of the packet decides. Nothing here opens a file.
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -22,6 +22,14 @@ _SPARE_NS: Final = 1000  # an analyzer's times have microseconds
 _ROOT: Final = 1  # of a tree: the children of a node are at twice its place, and behind that
 _MOST_STREAMS: Final = 20  # that may have the packet of one event
 _MOST_LISTED: Final = 5_000_000  # files of all events together: eight bytes each
+_NEEDED: Final[tuple[str, ...]] = (
+    "begin_bytes",
+    "section",
+    "interfaces_end",
+    "linktype",
+    "rewrites",
+    "left_out",
+)
 
 
 class TooManyFiles(PcapdjError):
@@ -177,6 +185,7 @@ class Locator:
         self._streams = {each.event.stream for each in self._locations}
         self._listed = 0  # files, again for each event
         self._has_begin = False  # of the one stream of all events
+        self._looked_at = self._kept = FedFile(b"", "")
 
     @property
     def is_complete(self) -> bool:
@@ -232,6 +241,13 @@ class Locator:
             if span := file.span_ns:
                 self._add_times(file, *span)
 
+    def _lean(self, file: FedFile) -> FedFile:
+        """Return the file with the fields that an answer needs: a journal's entry has forty, 5 KB in all."""
+        if self._looked_at is not file:
+            fields = {name: file.fields[name] for name in _NEEDED if name in file.fields}
+            self._looked_at, self._kept = file, replace(file, fields=fields)
+        return self._kept
+
     def _add_part(self, file: FedFile, part: Part, before: int) -> None:
         stream, first, packets = part
         behind = bisect_left(self._numbers, first + packets)
@@ -239,7 +255,9 @@ class Locator:
             location, number = self._numbered[place], self._numbers[place]
             is_shown = stream in location.places or len(location.places) < _MOST_STREAMS
             if is_shown and _fits(location.event, stream, file):
-                location.places[stream] = PacketPlace(file, stream, number, before + number - first + 1)
+                location.places[stream] = PacketPlace(
+                    self._lean(file), stream, number, before + number - first + 1
+                )
         if stream in self._streams:
             self._ends[behind][stream] = max(self._ends[behind].get(stream, 0), first + packets - 1)
 
@@ -247,7 +265,7 @@ class Locator:
         for place in self._spans.in_common(earliest_ns - _SPARE_NS, latest_ns + _SPARE_NS):
             location = self._timed[place]
             if _is_of_stream(location.event, file):
-                location.files.append(file)
+                location.files.append(self._lean(file))
                 self._listed += 1
         if self._listed > _MOST_LISTED:
             raise TooManyFiles(

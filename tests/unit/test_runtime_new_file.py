@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.runtime.whole_file import NewFile, write_whole
+from pcapdj.runtime.whole_file import NewFile, open_inside, unlink_inside, write_whole
 
 NOBODY = 65534
 
@@ -43,6 +43,30 @@ def test_a_file_that_is_not_complete_is_removed(error: type[BaseException], tmp_
         write_half()
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_a_file_behind_a_link_of_another_user_is_neither_opened_nor_removed(tmp_path: Path) -> None:
+    """Whoever owns the folder above may exchange it at any time; a link of this user may be on the way."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/a").write_text("precious")
+    link = tmp_path / "link"
+    link.symlink_to("precious")
+    os.close(open_inside(link / "a", os.O_RDONLY))
+    (tmp_path / "precious/b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic link"):
+        open_inside(link / "b", os.O_RDONLY)
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+
+    with pytest.raises(OSError, match="link of another user"):
+        open_inside(link / "a", os.O_WRONLY | os.O_TRUNC)
+    with pytest.raises(OSError, match="link of another user"):
+        unlink_inside(link / "a")
+
+    assert (tmp_path / "precious/a").read_text() == "precious"
+    unlink_inside(tmp_path / "precious/none")
+    unlink_inside(tmp_path / "precious/a")
+    assert not (tmp_path / "precious/a").exists()
 
 
 def test_a_file_that_cannot_get_its_name_leaves_none(tmp_path: Path) -> None:

@@ -256,3 +256,17 @@ def test_a_span_that_lasts_long_does_not_make_all_others_looked_at() -> None:
 
     assert [*tree.in_common(20_000, 20_001)] == [0]
     assert len(compared) < 50
+
+
+def test_of_a_file_only_the_fields_for_an_answer_are_kept() -> None:
+    """A hundred thousand may be listed, and an entry of the journal has 5 KB."""
+    fields = {"linktype": "1", "left_out": "{}", "begin_bytes": "24", "finished": "x" * 5000, "name": "x"}
+    file = replace(fed("1", "a", 1, 10), fields=fields)
+
+    by_time, by_number = located([file], timed(101), numbered(3))
+
+    [listed] = by_time.files
+    assert by_number.place is not None
+    assert listed is by_number.place.file
+    assert listed.fields == {"linktype": "1", "left_out": "{}", "begin_bytes": "24"}
+    assert listed == replace(file, fields=listed.fields)
