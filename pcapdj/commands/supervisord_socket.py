@@ -88,8 +88,8 @@ class SupervisordSocket:
         """Return supervisord's answer, which has the form that its documentation gives.
 
         Raises:
-            Unavailable: it does not run, it ends, or it does not answer, or in another form.
-            CannotCreate: another user's process listens in its place.
+            Unavailable: it does not run, it ends, it does not answer, or in another form; or another user's
+                process listens in its place.
             Fault: it refuses.
         """
         answer = self._sent(method, *arguments)
