@@ -6,9 +6,11 @@ blocks longer than its timeout.
 """
 
 import copy
+import errno
 import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import redis
@@ -16,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed
+from pcapdj.runtime.foreign_files import open_foreign
 from pcapdj.runtime.places import is_trusted_server, peer_of
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.trust import owner_of
@@ -26,6 +29,7 @@ from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 from pcapdj.store.script_answers import COMMAND_FORMS, FORMS, checked
 
+_MOST_KEY_BYTES = 1 << 16
 RETRY_S = 0.25  # while Redis is away: a try costs 0.15 ms, and all has to work within 2 s of its recovery
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
 _USES = re.compile(r"^-- Uses (\w+)\.lua\n", re.MULTILINE)  # a part of several scripts stands there
@@ -57,7 +61,34 @@ class _TcpConnection(BoundedConnection, redis.Connection):
 
 
 class _TlsConnection(BoundedConnection, redis.SSLConnection):
-    """Over TLS."""
+    """Over TLS; the files that the URL names are looked at before OpenSSL opens them."""
+
+    def _connect(self) -> Any:
+        for name in filter(None, (self.ca_certs, self.certfile, self.keyfile)):
+            content = _content_of(str(name))
+            has_key = name == (self.keyfile or self.certfile)
+            if has_key and b"ENCRYPTED" in content and not self.certificate_password:
+                raise StoreDenied(  # OpenSSL would ask the terminal, and wait
+                    f"The key {quoted(str(name))} of the Redis URL needs a password.",
+                    hint="Give it with ssl_password=.. in PCAPDJ_REDIS_URL.",
+                )
+        return super()._connect()
+
+
+def _content_of(name: str) -> bytes:
+    """Return the begin of a file of the URL; OpenSSL waits at a named pipe for ever.
+
+    Raises:
+        StoreDenied: it is no regular file. OpenSSL says what else is wrong with it.
+    """
+    try:
+        with open_foreign(Path(name), follows_link=True) as file:
+            return file.read(_MOST_KEY_BYTES)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            return b""
+        sentence = f"{quoted(name)}, which the Redis URL names, is not a regular file."
+        raise StoreDenied(sentence, hint="Name another one in the URL.") from exc
 
 
 class _UnixConnection(BoundedConnection, redis.UnixDomainSocketConnection):

@@ -1,5 +1,6 @@
 """Why a real Redis refuses (ACL, cluster, certificate), in a sentence that names what helps."""
 
+import os
 import re
 import socket
 import subprocess
@@ -265,6 +266,36 @@ def test_a_missing_certificate_file_is_named(tls_port: int) -> None:
 
     with pytest.raises(StoreUnavailable, match=r"a file in the URL cannot be read \(No such file"):
         store.ping()
+
+
+@pytest.mark.parametrize("parameter", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(parameter: str, short_path: Path) -> None:
+    """OpenSSL would wait for ever, and a role be deaf to its stop signal."""
+    os.mkfifo(short_path / "pipe")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        store = Store(f"rediss://127.0.0.1:{server.getsockname()[1]}?{parameter}={short_path}/pipe", Keys())
+
+        with pytest.raises(StoreDenied, match="pipe', which the Redis URL names, is not a regular file"):
+            store.ping()
+
+
+@pytest.mark.parametrize("form", [[], ["-traditional"]])
+def test_the_password_of_a_key_is_not_asked_from_the_terminal(
+    form: list[str], tls_port: int, certificate: Path, short_path: Path
+) -> None:
+    """The prompt would stand in the middle of a screen, and wait; with the password in the URL it works."""
+    files = ["-in", str(certificate / "key.pem"), "-out", str(short_path / "key.pem")]
+    command = [require_program("openssl"), "rsa", *form, "-aes256", "-passout", "pass:secret", *files]
+    subprocess.run(command, check=True, capture_output=True)
+    trusted = f"ssl_ca_certs={certificate}/cert.pem&ssl_certfile={certificate}/cert.pem"
+    url = f"rediss://127.0.0.1:{tls_port}?{trusted}&ssl_keyfile={short_path}/key.pem"
+
+    with pytest.raises(StoreDenied, match=r"key\.pem' of the Redis URL needs a password"):
+        Store(url, Keys()).ping()
+
+    store = Store(f"{url}&ssl_password=secret", Keys())
+    store.ping()
+    store.close()
 
 
 def test_a_trusted_certificate_is_enough(tls_port: int, certificate: Path) -> None:
