@@ -34,7 +34,7 @@ from pcapdj.runtime.foreign_files import foreign_lines, open_foreign, skip_hole
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.process import end_text
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, unix_url
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
@@ -52,7 +52,6 @@ _COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REPEAT_S: Final = 0.1
 _SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
-_IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
 _LEAST_FILES: Final = 64  # Redis keeps 32 of them, and refuses clients beyond the rest: below 56 roles wait
 _ANSWER_S: Final = 10.0  # of the private Redis: on a busy machine it may not run for seconds
 # The private service has its own Redis and lane, and the files, their order and their one stream are those of
@@ -140,7 +139,7 @@ def private_service(settings: Mapping[str, str], signals: Signals) -> "Iterator[
 def _started(path: Path, server: Path, settings: Mapping[str, str]) -> "PrivateService":
     for name in (LOGS, REDIS_DATA):
         (path / name).mkdir(mode=0o700)
-    url = f"unix://{str(path / REDIS_SOCKET).translate(_IN_URL)}"
+    url = unix_url(str(path / REDIS_SOCKET))
     if has_secret(os.environ.get(URL_VARIABLE, "")):
         forget(URL_VARIABLE)  # the roles are forks: /proc would show it for each of them
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

@@ -14,6 +14,7 @@ NAME_LIMIT_BYTES = 4095
 PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, too few to flood the log
 _MESSAGE_LIMIT_CHARS = 160
 _SENTENCE_LIMIT_CHARS = 4000
+_IN_URL: Final = {ord(each): f"%{ord(each):02X}" for each in "%?#\t\r\n"}
 _PLAIN_WORD: Final = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # Python counts them as printable, but no terminal shows them: marks and letters without a form, and blanks.
 # With one of them two names look the same, or a text has more in it than is seen.
@@ -102,6 +103,14 @@ def shortened_message(message: str) -> str:
 def without_urls(sentence: str) -> str:
     """Return the sentence up to the scheme of a URL in it: a word in the wrong place may have a password."""
     return _URL.sub(r"\1://…", sentence)
+
+
+def unix_url(path: str) -> str:
+    """Return the URL of a unix socket, as redis-py reads it.
+
+    Source: urllib.parse.urlsplit, which removes line ends and tabs; `?` and `#` end the path of a URL.
+    """
+    return f"unix://{path.translate(_IN_URL)}"
 
 
 def to_text(name: bytes) -> str:

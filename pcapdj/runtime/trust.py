@@ -20,7 +20,7 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_word, unix_url
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run", "var/log")  # what the user of a service relies on
@@ -393,6 +393,6 @@ def _service_hint(reason: Distrust, here: Path, path: Path) -> str:
     if reason in _TAKE_AWAY:
         return _hint(reason, path, _REMEDY)
     if os.geteuid() == ROOT:
-        url = f"unix://{here.absolute()}/var/run/redis.sock"
+        url = unix_url(f"{here.absolute()}/var/run/redis.sock")
         return f"Root uses a user's service if it names its Redis: --redis-url {shell_word(url)}."
     return "Change to a folder of your own, or name a Redis with --redis-url."

@@ -14,7 +14,7 @@ import typer
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.mounts import mount_that_may_hang
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, unix_url
 from pcapdj.runtime.settings_record import FILE_OF_PASSWORD, may_be_path
 from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
@@ -134,7 +134,7 @@ def default_url(folder: Path) -> str:
     if url := os.environ.get(URL_VARIABLE):
         return url
     if has_service(folder):
-        return f"unix://{(folder / SOCKET_IN_LAYOUT).absolute()}"
+        return unix_url(str((folder / SOCKET_IN_LAYOUT).absolute()))
     return DEFAULT_URL
 
 

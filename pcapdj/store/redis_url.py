@@ -40,7 +40,8 @@ def check_url(url: str) -> None:
             never holds a part of a password.
     """
     parts = _split(url)
-    if parts is None or parts.fragment or not _has_clear_place(parts):
+    is_changed = any(each in url for each in "\t\r\n")  # urlsplit removes them: it would be another place
+    if is_changed or parts is None or parts.fragment or not _has_clear_place(parts):
         raise url_not_understood(url)
     values = parse_qsl(parts.query, keep_blank_values=True)
     supported = _PARAMETERS + (_TLS_PARAMETERS if parts.scheme == "rediss" else ())

@@ -9,7 +9,7 @@ from support.rows import each_row
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.store.keys import Keys
-from pcapdj.store.options import open_store
+from pcapdj.store.options import default_url, open_store
 
 SECRET = "s3cr3t"  # noqa: S105 - of a test
 
@@ -82,6 +82,26 @@ def test_a_command_waits_longer_for_an_answer_than_a_role() -> None:
 
     assert open_store("redis://host/0", None, "").timeout_s == command.timeout_s == 3
     assert role.timeout_s < 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\rb", "a?db=1", "a#b", "50%", "a b", "\udcff", "ü"])
+def test_the_redis_of_a_service_is_in_its_own_folder_whatever_the_name(name: str, short_path: Path) -> None:
+    """A URL loses line ends and tabs: then the Redis of another folder, and user, would be asked."""
+    folder = short_path / name
+    folder.mkdir(mode=0o755)
+    (folder / "supervisord.conf").touch()
+
+    url = default_url(folder)
+
+    connection = open_store(url, None, "").redis.connection_pool.make_connection()
+    assert connection.path == str(folder / "var/run/redis.sock")  # type: ignore[attr-defined]  # of a socket
+
+
+@pytest.mark.parametrize("url", ["unix:///a\nb/r.sock", "redis://ho\tst/0", "redis://host\r/0"])
+def test_a_url_that_would_lose_a_character_is_refused(url: str) -> None:
+    """It would name another place than the one that was written."""
+    with pytest.raises(ConfigError, match="is not understood"):
+        open_store(url, None, "")
 
 
 @each_row("secret", [SECRET, f"{SECRET}/base64", f"/{SECRET}"])
