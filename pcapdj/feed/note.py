@@ -105,9 +105,14 @@ def latest_note(page: bytes) -> BatchNote | None:
 
 
 def decode_record(record: bytes) -> BatchNote | None:
-    """Return what one record holds; None if its checksum is wrong, or it is shorter than any record."""
+    """Return what one record holds; None if its checksum is wrong, or it is shorter than it says."""
     found = checked_record(record)
-    return _decoded(found) if found and len(found.record) >= _FIXED_BYTES else None
+    if not found or len(found.record) < _FIXED_BYTES:
+        return None
+    try:
+        return _decoded(found)
+    except struct.error:  # another program wrote it, checksum and all
+        return None
 
 
 def _limited(skipped: Mapping[int, int]) -> list[tuple[int, int]]:

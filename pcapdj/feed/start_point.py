@@ -95,6 +95,8 @@ class StartPoint(NamedTuple):
 
 
 FIRST_PACKET: Final = StartPoint()
+# What the parts of JSON raise that have not the type of ours.
+_NOT_VALID: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
 
 
 def start_point_from(text: str) -> StartPoint | None:
@@ -114,7 +116,7 @@ def start_point_from(text: str) -> StartPoint | None:
             parts=parts_of(fields.get("parts", ())),
         )
         _check_numbers(point)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error):
+    except _NOT_VALID:
         return None
     return point
 
@@ -153,7 +155,7 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
     header, file = ended.header, ended.file
     try:
         part = (packets_before(file["before"]) + 1, note.totals.packets - file["earlier_packets"])
-        return StartPoint(
+        point = StartPoint(
             place=note.after,
             totals=note.totals,
             stream_format=StreamFormat(header["linktype"], header["nanosecond"], file["rewrites"]),
@@ -163,8 +165,10 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
             begin_bytes=file.get("begin_bytes", 0),
             parts=(*parts_of(file["earlier_parts"]), part)[-_MOST_STREAMS:],
         )
-    except (TypeError, ValueError, KeyError):
+        _check_numbers(point)
+    except _NOT_VALID:
         return None
+    return point
 
 
 def parts_of(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:

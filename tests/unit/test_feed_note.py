@@ -125,6 +125,18 @@ def test_a_valid_record_that_is_too_short_is_none() -> None:
     assert decode_record(encode_note(BatchNote(1, "t", 0, 1, 24, Place(), Totals(), Totals()))[0])
 
 
+def test_a_valid_record_that_says_more_link_types_than_it_has_is_none() -> None:
+    """Its checksum is right: another program may have written it."""
+    record = bytearray(encode_note(BatchNote(1, "t", 0, 1, 24, Place(), Totals(), Totals()))[0])
+    place = NOTE_HEAD.unpack_from(record).index(0, 1)  # of the number of link types
+    packed = [*NOTE_HEAD.unpack_from(record)]
+    packed[place] = 500
+    record[: NOTE_HEAD.size] = NOTE_HEAD.pack(*packed)
+    record[:CHECKSUM_BYTES] = zlib.crc32(record[CHECKSUM_BYTES:]).to_bytes(CHECKSUM_BYTES, "little")
+
+    assert decode_record(bytes(record)) is None
+
+
 def test_a_record_has_as_many_link_types_as_fit() -> None:
     """Twelve bytes each, in half of the page."""
     lengths = []

@@ -148,6 +148,29 @@ def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
     )
 
 
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([*ENDED.file, "linktype", "nanosecond", "begin_bytes"]), JSON)
+def test_what_the_launchers_file_has_in_any_field_is_a_valid_place_or_none(field: str, value: object) -> None:
+    """Another program of the same user may have written it: it would end each dispatcher at its start."""
+    is_header = field in ENDED.header
+    header, file = dict(ENDED.header), dict(ENDED.file)
+    (header if is_header else file)[field] = value
+
+    point = start_point_after(replace(ENDED, header=header, file=file))
+
+    assert point is None or start_point_from(point.as_json()) is not None
+
+
 def test_a_file_that_grew_begins_behind_what_was_fed_also_after_a_stream() -> None:
     """Older files about a stream, and older places in Redis, have no such number."""
     grown = start_point_after(replace(ENDED, file=dict(ENDED.file) | {"begin_bytes": 24}))
