@@ -286,7 +286,7 @@ def work(settings: DispatcherSettings, store: Store, record: SettingsRecord) -> 
     with handled(SIGNALS) as signals, recorded_log(store), exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
         record.write()
-        warn_of_losses(store, events)
+        warn_of_losses(store, events, signals)
         Dispatcher(settings, store, signals).run()
 
 

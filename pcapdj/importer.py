@@ -215,7 +215,7 @@ def watch_folders(  # noqa: PLR0913 - the options
         inboxes = [*map(inbox_of, dict.fromkeys(folders))]
         suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
-        warn_of_losses(store, events)
+        warn_of_losses(store, events, signals)
         try:
             retrying = RetryingStore(store, signals, events)
             Importer(inboxes, retrying, signals, order, roots, suspects, retention).run()

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.signals import Waits
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.syncing import is_synced
@@ -62,12 +63,17 @@ def risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
         yield from _disk_risks(settings, is_synced=is_synced)
 
 
-def warn_of_losses(store: Store, events: EventLog) -> None:
-    """Log the settings by which this Redis can lose the queue; nothing where they cannot be read."""
+def warn_of_losses(store: Store, events: EventLog, waits: Waits) -> None:
+    """Log the settings by which this Redis can lose the queue; nothing where they cannot be read.
+
+    Raises:
+        Stopped: a stop signal arrived. The role's next call might wait for Redis once more.
+    """
     try:
         settings = _settings(store) or {}
     except StoreUnavailable:  # the role waits for it, and logs that
-        return
+        settings = {}
+    waits.wait(0)
     for risk in _loss_risks(settings):
         events.warning("redis_may_lose_queue", f"{risk}.")
 

@@ -1,5 +1,7 @@
 """The ways in which a Redis loses keys while a dispatcher works, each as it really happens."""
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +22,7 @@ from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime import log
+from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
@@ -160,7 +163,8 @@ def test_a_role_warns_at_its_start_of_settings_that_can_lose_the_queue(
     """Where it may read them."""
     with redis_at(short_path / "s", *options) as server:
         store = Store(server.url, Keys())
-        warn_of_losses(store, EventLog("role"))
+        with handled() as signals:
+            warn_of_losses(store, EventLog("role"), signals)
         store.close()
 
     log.flush()
@@ -176,8 +180,28 @@ def test_a_role_does_not_warn_of_settings_that_it_may_not_read(
     with redis_at(short_path / "s") as server:
         server.client.execute_command("ACL", "SETUSER", "default", "-config")  # type: ignore[no-untyped-call]  # redis-py
         store = Store(server.url, Keys())
-        warn_of_losses(store, EventLog("role"))
-    warn_of_losses(store, EventLog("role"))
+        with handled() as signals:
+            warn_of_losses(store, EventLog("role"), signals)
+    with handled() as signals:
+        warn_of_losses(store, EventLog("role"), signals)
+    store.close()
+
+
+def test_a_role_that_is_stopped_while_it_asks_for_the_settings_ends(short_path: Path) -> None:
+    """Redis may hang: each further call would wait for it once more."""
+    store = Store(f"unix://{short_path}/none", Keys())
+    with handled() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            warn_of_losses(store, EventLog("role"), signals)
+    store.close()
+
+
+def test_a_redis_that_is_away_is_no_warning(short_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The role waits for it, and logs that."""
+    store = Store(f"unix://{short_path}/none", Keys())
+    with handled() as signals:
+        warn_of_losses(store, EventLog("role"), signals)
     store.close()
 
     log.flush()
