@@ -1,6 +1,7 @@
 """A real launcher as a process, a client beside it, and small analyzers that behave or do not."""
 
 import os
+import re
 import select
 import signal
 import sys
@@ -83,7 +84,8 @@ class Rig:
         return (self.logs / "latest").resolve()
 
     def analyzer_pid(self) -> int:
-        """Return the pid of the latest analyzer, as the log has it."""
+        """Return the pid of the latest analyzer, as the log has it, which is written by a thread."""
+        wait_until(lambda: re.search(r"analyzer_started .*pid=\d+ .*\n", self.logged()), "a start in the log")
         return int(self.logged().rsplit("analyzer_started", 1)[1].split("pid=")[1].split()[0])
 
     def stop_all(self) -> None:
