@@ -64,7 +64,7 @@ def test_a_stale_socket_file_is_not_a_launcher(launcher: LauncherClient, listeni
 
     assert not launcher.connect()
 
-    assert open_descriptors() == before
+    assert not open_descriptors() - before
 
 
 def test_a_path_that_is_too_long_is_refused_at_once(signals: Signals) -> None:
@@ -86,7 +86,7 @@ def test_a_launcher_of_another_user_is_refused(launcher: LauncherClient, listeni
     with pytest.raises(CannotCreate, match=rf"runs as another user \({NOBODY}\)\.") as refusal:
         launcher.connect()
 
-    assert open_descriptors() == before
+    assert not open_descriptors() - before
     assert refusal.value.exit_code == ExitCode.CANNOT_CREATE
     assert not launcher.is_alive()
 
@@ -98,7 +98,7 @@ def test_a_second_connect_keeps_the_connection(launcher: LauncherClient, listeni
 
     assert launcher.connect()
 
-    assert open_descriptors() == before
+    assert not open_descriptors() - before
     assert listening.fileno() >= 0
 
 

@@ -377,7 +377,7 @@ def test_a_tree_that_is_too_deep_is_watched_down_to_a_limit(how: str, tmp_path: 
     watched.look(RESCAN_S + 1)
     assert watched.inbox.problem == ""
     watched.inbox.close()
-    assert open_descriptors() == before
+    assert not open_descriptors() - before
 
 
 def test_a_folder_that_is_renamed_inside_is_watched_under_its_new_name(tmp_path: Path) -> None:
