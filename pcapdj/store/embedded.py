@@ -150,9 +150,10 @@ def serve(
     die_with_supervisord()
     check_socket_path(socket.absolute())
     private_folder(socket.absolute().parent)
-    check_places([*notes_beside(socket.absolute()), *places_in(data)])
+    check_places(notes_beside(socket.absolute()))
     server = find_server()
     try:
+        check_places(places_in(data))
         check_mounted(data, socket.absolute())
         claim_data(data, version := version_of(server))
         check_space(data)

@@ -80,6 +80,7 @@ def test_a_server_follows_no_link_of_another_user_in_its_folder(name: str, short
 
     assert done.returncode == ExitCode.CANNOT_CREATE
     assert f"'{place}' is a link {NAMED}." in done.stderr
+    assert f"'{place}' is a link {NAMED}." in problem_at(f"unix://{short_path}/r.sock")
     assert [*(short_path / "theirs").iterdir()] == []
 
 
