@@ -200,10 +200,10 @@ def new_log_folder(root: Path, stream: str, now_s: float) -> Path:
 def _point_latest(root: int, name: str) -> None:
     """Replace the link by rename, so that it is never missing; leave a file or folder of that name alone."""
     fresh = f".latest.{os.getpid()}"
-    with suppress(FileNotFoundError):
-        if not stat.S_ISLNK(os.lstat(_LATEST, dir_fd=root).st_mode):
-            return
     with suppress(OSError):  # a convenience: no stream fails because of it
+        with suppress(FileNotFoundError):
+            if not stat.S_ISLNK(os.lstat(_LATEST, dir_fd=root).st_mode):
+                return
         with suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=root)
         os.symlink(name, fresh, dir_fd=root)

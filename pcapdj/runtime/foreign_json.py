@@ -39,13 +39,15 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
         raise ValueError("there is no JSON text")
     if len(text) > most_bytes:
         raise ValueError(f"a JSON text of {counted(len(text), 'byte')}, more than {most_bytes}")
-    _refuse_values(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    opened = data.count(b"[") + data.count(b"{")
+    if opened + data.count(b",") > MOST_VALUES:
+        _refuse_values(data)
     try:
         value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_short)
     except RecursionError:
         raise ValueError(_too_deep()) from None
-    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
-    if data.count(b"[") + data.count(b"{") >= MOST_LEVELS:  # with fewer it is not too deep
+    if opened >= MOST_LEVELS:  # with fewer it is not too deep
         _refuse_depth(value)
     if _NOT_PLAIN.search(data):  # half a surrogate pair cannot be shown, logged, or be in a name
         json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
@@ -65,9 +67,10 @@ def decode_object(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> 
 
 
 def _refuse_values(text: bytes) -> None:
-    """Raise if a text has too many values: an empty list has two bytes, and takes 60 in memory."""
-    if sum(map(text.count, _BETWEEN_VALUES)) <= MOST_VALUES:  # also inside texts, such as a payload
-        return
+    """Raise if a text has too many values outside of its texts, such as a payload.
+
+    An empty list has two bytes, and takes 60 in memory.
+    """
     rest = _TEXTS.sub(b"", text)
     if sum(map(rest.count, _BETWEEN_VALUES)) > MOST_VALUES:
         raise ValueError(f"a JSON text of more than {MOST_VALUES} values")
