@@ -10,6 +10,7 @@ import re
 import shlex
 import stat
 from collections.abc import Collection, Iterator, Sequence
+from configparser import RawConfigParser
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -70,6 +71,14 @@ def configuration(*, interpreter: Path | None, roots: Sequence[Path] = ()) -> st
     words = [word for root in roots for word in ("--root", str(root.absolute()))]
     sections = [_with_options(part, ("dispatcher", "importer", "controller"), words) for part in sections]
     return "".join(sections)
+
+
+def configuration_parser() -> RawConfigParser:
+    """Return a parser that reads a supervisord.conf as supervisord does, without its expansions.
+
+    Source: supervisor 4.3.0, options.py, UnhosedConfigParser.
+    """
+    return RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
 
 
 def check_path(folder: Path) -> None:

@@ -24,7 +24,7 @@ from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import sentence_about
 from pcapdj.runtime.errors import ConfigError, KeyUnusable, StoreUnavailable
 from pcapdj.runtime.foreign_files import foreign_text, is_file
-from pcapdj.service import CONF
+from pcapdj.service import CONF, configuration_parser
 from pcapdj.store.client import Store
 from pcapdj.store.options import open_store
 from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
@@ -103,7 +103,7 @@ def layout_of(url: str) -> Path | None:
 
 def _roles_in(conf: Path) -> set[str]:
     """Return the roles that supervisord starts by itself here; all, if the file cannot be read."""
-    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
+    parser = configuration_parser()
     try:
         parser.read_string(foreign_text(conf, _MOST_BYTES, follows_link=True))
     except (OSError, ValueError, configparser.Error):

@@ -8,7 +8,6 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from configparser import RawConfigParser
 from dataclasses import dataclass, replace
 from enum import Enum
 from importlib import import_module
@@ -20,7 +19,7 @@ from pcapdj.analyzer.options import COMMAND_VARIABLE
 from pcapdj.capture.compiled import VARIABLE as LOOPS_VARIABLE
 from pcapdj.runtime.assignments import assignment_line
 from pcapdj.runtime.command import LinesOf, variable_of_parameter
-from pcapdj.service import CONF, shipped
+from pcapdj.service import CONF, configuration_parser, shipped
 
 # role -> its module, in the order of their start
 ROLES: Final[Mapping[str, str]] = {
@@ -164,6 +163,6 @@ def _default_and_meaning(parameter: Any) -> tuple[str, str]:
 
 def _fixed_words(role: str) -> set[str]:
     """Return the options and arguments that the shipped command line of a role has."""
-    conf = RawConfigParser(inline_comment_prefixes=(";", "#"))
+    conf = configuration_parser()
     conf.read_string(shipped())
     return set(shlex.split(conf.get(f"program:{role}", "command")))

@@ -9,7 +9,6 @@ changed while the controller runs stands in Redis.
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import Error as NoConfiguration
-from configparser import RawConfigParser
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -33,7 +32,7 @@ from pcapdj.runtime.settings_record import (
     without_secret,
 )
 from pcapdj.runtime.trust import has_service
-from pcapdj.service import CONF
+from pcapdj.service import CONF, configuration_parser
 from pcapdj.store.client import Store
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import open_store
@@ -109,7 +108,7 @@ def record_if_started(role: str, words: Sequence[str], file: SettingsFile) -> Se
 
 def command_words(folder: Path, role: str) -> list[str]:
     """Return the options that the service's supervisord.conf gives a role; none, if it is not there."""
-    conf = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
+    conf = configuration_parser()
     try:
         conf.read_string(foreign_text(folder / CONF, _MOST_BYTES, follows_link=True))
         words = shlex.split(conf.get(f"program:{role}", "command").replace("%%", "%"))

@@ -36,7 +36,7 @@ from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import check_way, has_service
-from pcapdj.service import CONF
+from pcapdj.service import CONF, configuration_parser
 
 _LOG_FOLDER: Final = "var/log"
 _BEGIN_S: Final = 20.0  # it runs within a second; later only on a very busy machine
@@ -145,7 +145,7 @@ class Supervisord:
         Raises:
             ConfigError: no program has one of the names.
         """
-        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
+        parser = configuration_parser()
         try:
             parser.read_string(foreign_text(self._folder / CONF, _MOST_CONF_BYTES, follows_link=True))
         except (OSError, ValueError, configparser.Error):

@@ -18,10 +18,10 @@ from typing import Final
 
 from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.snapshot_fields import Fields, number_in
-from pcapdj.console.status_lines import without_exact_bytes
+from pcapdj.console.status_lines import command_about, without_exact_bytes
 from pcapdj.console.waiting_lines import GATE, STALLED_S, suspenders_text
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_line
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import rough_duration
 
 ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf
@@ -128,7 +128,7 @@ def role_findings(snapshot: Fields, expected: Collection[str], now_s: float) -> 
     names, lane = short_names([str(each.get("id")) for each in dispatchers]), str(snapshot.get("lane") or "")
     for each in dispatchers:
         name = names[str(each.get("id"))]
-        command = shell_line(["pcapdj", "forget", *(["--lane", lane] if lane else []), name])
+        command = command_about(lane, "forget", name)
         is_shown = "|" not in command  # it would begin the performance data
         remedy = f" ('{command}' if it is out of service)" if is_shown else ""
         yield from _heartbeat_findings(f"dispatcher {printable(name)}", each, now_s, remedy)

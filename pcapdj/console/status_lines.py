@@ -253,12 +253,18 @@ def _crashed_stream(consumer: Fields) -> str:
 def _to_feed_again(stream: str, state: str, lane: str) -> str:
     if len(stream) > _STREAM_LIMIT_CHARS:  # another program wrote it
         return f"stream {printable(stream)} {state}"
-    command = _command("requeue", lane, "--stream", stream)
+    command = command_about(lane, "requeue", "--stream", stream)
     return f"stream {printable(stream)} {state}; to feed its files again: {command}"
 
 
-def _command(name: str, lane: str, *words: str) -> str:
-    """Return a command about this lane, to paste into a shell."""
+def command_about(lane: str, name: str, *words: str) -> str:
+    """Return a command about a lane, to paste into a shell.
+
+    Args:
+        lane: empty for the default lane.
+        name: of the command.
+        words: that follow.
+    """
     return shell_line(["pcapdj", name, *(["--lane", lane] if lane else []), *words])
 
 
@@ -277,7 +283,7 @@ def _suspect_lines(snapshot: Fields) -> Iterator[Line]:
         shown = reason
     if len(listed) > _MOST_SUSPECTS:
         more = counted(len(listed) - _MOST_SUSPECTS, "more stream")
-        yield Line("", f"and {more}; all of them: {_command('status', lane, '--json')}", Tone.BAD)
+        yield Line("", f"and {more}; all of them: {command_about(lane, 'status', '--json')}", Tone.BAD)
 
 
 def _failure_lines(failures: Sequence[Fields]) -> Iterator[Line]:
