@@ -24,7 +24,7 @@ from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.process import analyzer_setup, end_text, signal_group
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.runtime.whole_file import open_inside
 
 LOG_NAME = "analyzer.log"
@@ -182,7 +182,7 @@ def find_program(name: str, *, first: Path | None = None) -> str:
     if present := shutil.which(name, mode=os.F_OK, path=folders):
         raise Unavailable(
             f"The analyzer {quoted(present)} may not be executed by this user.",
-            hint=f"Allow it with chmod +x {shell_word(present)}, or choose another --preset.",
+            hint=f"Allow it with chmod +x {shell_path(Path(present))}, or choose another --preset.",
         )
     if is_folder(Path(name)):
         raise Unavailable(

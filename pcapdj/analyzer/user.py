@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_path
 
 _MAY_NOT_ENTER, _MAY_WRITE = 1, 2
 
@@ -83,14 +83,14 @@ def check_log_root(user: AnalyzerUser, path: Path) -> None:
     if answer & _MAY_WRITE:
         raise CannotCreate(
             f"The user {quoted(user.name)} can write to {quoted(str(path))}, and replace log folders in it.",
-            hint=f"Give it to root: chown root {shell_word(str(path))} && chmod 755 {shell_word(str(path))}",
+            hint=f"Give it to root: chown root {shell_path(path)} && chmod 755 {shell_path(path)}",
         )
     if answer & _MAY_NOT_ENTER:
         parts = (*reversed(path.parents), path)
         closed = next((each for each in parts if _ask_as(user, each) & _MAY_NOT_ENTER), path)
         raise CannotCreate(
             f"The user {quoted(user.name)} cannot enter {quoted(str(closed))}, where its log folders are.",
-            hint=f"Allow it: chmod o+x {shell_word(str(closed))}, or choose another --logdir.",
+            hint=f"Allow it: chmod o+x {shell_path(closed)}, or choose another --logdir.",
         )
 
 

@@ -17,7 +17,7 @@ from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, INBOX, configuration, write_layout
 
@@ -60,12 +60,12 @@ def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -
     is_on_path = (found := shutil.which("pcapdj", path=program_path())) and Path(
         found
     ).resolve() == own.resolve()
-    pcapdj = "pcapdj" if is_on_path or not own.exists() else shell_word(str(own))
+    pcapdj = "pcapdj" if is_on_path or not own.exists() else shell_path(own)
     why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
     analyzer = f"; its analyzer is the preset {preset}{why}" if preset else ""
     return [
         f"The service in {quoted(str(folder))} is ready{analyzer}. {SETTINGS} has all settings. Next:",
-        f"  cd {shell_word(str(folder))}",
+        f"  cd {shell_path(folder)}",
         f"  {pcapdj} up",
         "  mv CAPTURES.. inbox/",
         f"  {pcapdj} status --watch",

@@ -7,6 +7,7 @@ mixed into an open stream unless that is wanted.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -17,7 +18,7 @@ from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import quoted, shell_word, to_name
+from pcapdj.runtime.safe_text import quoted, shell_path, to_name
 from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_list
@@ -151,7 +152,7 @@ def _where_it_went(store: Store, name: bytes) -> str:
     if not to:
         return f"{quoted(name)} was removed to make room."
     how = "compressed" if record.get("how") == "compressed" else "moved"
-    command = f"pcapdj import --again {shell_word(to)}"
+    command = f"pcapdj import --again {shell_path(Path(to))}"
     return f"{quoted(name)} was {how} to {quoted(to)} to make room: {command}"
 
 

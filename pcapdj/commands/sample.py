@@ -7,7 +7,7 @@ import typer
 
 from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.summary.sample import write_sample
 
 app = new_app()
@@ -18,4 +18,4 @@ def sample(folder: Annotated[Path, typer.Argument(help="created if missing", met
     """Write five rotated captures that contain one HTTP download in parts, and its sha256."""
     captures = write_sample(folder)
     print_lines(f"Wrote {len(captures)} captures to {quoted(str(folder))}.")
-    print_lines(f"Next: pcapdj run {shell_word(str(folder))}")
+    print_lines(f"Next: pcapdj run {shell_path(folder)}")

@@ -128,7 +128,8 @@ def role_findings(snapshot: Fields, expected: Collection[str], now_s: float) -> 
     names, lane = short_names([str(each.get("id")) for each in dispatchers]), str(snapshot.get("lane") or "")
     for each in dispatchers:
         name = names[str(each.get("id"))]
-        command = command_about(lane, "forget", name)
+        words = ["--", name] if name.startswith("-") else [name]
+        command = command_about(lane, "forget", *words)
         is_shown = "|" not in command  # it would begin the performance data
         remedy = f" ('{command}' if it is out of service)" if is_shown else ""
         yield from _heartbeat_findings(f"dispatcher {printable(name)}", each, now_s, remedy)

@@ -28,7 +28,7 @@ from pcapdj.runtime.command import print_error
 from pcapdj.runtime.errors import ExitCode, Stopped
 from pcapdj.runtime.mounts import mount_of
 from pcapdj.runtime.process_tree import FoundProcess, children_of, descendants_of, find_process
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.runtime.signals import Signals, handled
 
 PROG: Final = "pcapdj run"
@@ -139,5 +139,5 @@ def _leave_behind(child: int, logdir: Path, hanging: FoundProcess) -> None:
         PROG,
         f"{_no_answer(logdir, hanging)}. Stopped without waiting: {RECORD} and the analyzer's output may lack"
         " what was not written yet, and the processes that are left end when it answers. Then repeat the"
-        f" command with --logdir {shell_word(str(logdir))} --resume.",
+        f" command with --logdir {shell_path(logdir)} --resume.",
     )

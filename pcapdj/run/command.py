@@ -24,7 +24,7 @@ from pcapdj.inbox.listing import Listing, list_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.queueing import queue_captures
 from pcapdj.run.answering import run_answering
-from pcapdj.run.extracted import read_expected
+from pcapdj.run.extracted import read_expected, read_extracted
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
 from pcapdj.run.interrupted import continue_file
 from pcapdj.run.plan import (
@@ -41,13 +41,21 @@ from pcapdj.run.plan import (
 )
 from pcapdj.run.private_service import KEPT_LOGS, PrivateService, check_private_service, private_service
 from pcapdj.run.record import FileResult, RunRecord, only_run_in
-from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize, verdict_of
+from pcapdj.run.report import (
+    Summary,
+    end_fields,
+    exit_code_of,
+    print_summary,
+    stream_folders,
+    summarize,
+    verdict_of,
+)
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.mounts import reading_may_hang
-from pcapdj.runtime.safe_text import printable, quoted, shell_word, to_name
+from pcapdj.runtime.safe_text import printable, quoted, shell_path, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.captures import write_captures
@@ -157,7 +165,18 @@ def _run(plan: RunPlan, record: RunRecord, expected: Mapping[str, str], started_
         _print_line(write_error_sentence(record))
     _print_plan(plan, record)
     progress, abort = feed_files(plan, record)
-    return _report(plan, record, progress, abort, expected, time.monotonic() - started_s)
+    record.mark_suspects(progress.suspects)
+    with handled(stops=_STOPS, is_command=True) as signals:
+        objects = read_extracted(stream_folders(record), expected, signals)
+    if objects.is_cut:
+        abort = abort or STOPPED_BY_USER
+    summary = replace(
+        summarize(plan, record, progress),
+        objects=objects,
+        expected=expected,
+        elapsed_s=time.monotonic() - started_s,
+    )
+    return _report(plan, record, progress, abort, summary)
 
 
 def _look_at_files(
@@ -261,16 +280,9 @@ def _queue_files(
     return [known_result(file, report.known[file.name]) for file in known]
 
 
-def _report(  # noqa: PLR0913 - everything that the end of a run shows
-    plan: RunPlan,
-    record: RunRecord,
-    progress: RunProgress,
-    abort: AbortReason | None,
-    expected: Mapping[str, str],
-    elapsed_s: float,
+def _report(
+    plan: RunPlan, record: RunRecord, progress: RunProgress, abort: AbortReason | None, summary: Summary
 ) -> ExitCode:
-    record.mark_suspects(progress.suspects)
-    summary = summarize(plan, record, progress, expected, elapsed_s)
     code = exit_code_of(summary, progress, abort)
     record.write(end_fields(plan, record, progress, code))
     if record.write_error:
@@ -279,8 +291,9 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
     has_files = bool(plan.files or plan.processed_before)
     print_summary(replace(summary, verdict=verdict_of(code, has_files=has_files)))
     if abort and (summary.fed or progress.interrupted):
-        logdir = shell_word(str(record.logdir))
-        _print_line(f"To feed the remaining files, repeat the command with --logdir {logdir} --resume.")
+        logdir = shell_path(record.logdir)
+        rest = "feed the remaining files" if summary.not_fed or progress.interrupted else "see all results"
+        _print_line(f"To {rest}, repeat the command with --logdir {logdir} --resume.")
     if each := progress.interrupted:
         _print_line(f"It goes on with packet {each.packets + 1:,} of {quoted(each.name)}.")
     return code

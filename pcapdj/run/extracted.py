@@ -2,25 +2,33 @@
 
 The analyzer may have been taken over, and a capture can have millions of objects. So a line counts only if
 each of its fields is what it should be, texts are cut, and no more is kept than is shown or compared.
+Measured: a million objects take 10 s, other lines of EVE a second for a gigabyte.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from pcapdj.runtime.errors import ConfigError
+from pcapdj.console.slow_work import SlowWork, slow_work
+from pcapdj.runtime.errors import ConfigError, Stopped
 from pcapdj.runtime.foreign_files import foreign_lines, foreign_text
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.summary.results import read_objects
+from pcapdj.runtime.signals import Signals
+from pcapdj.summary.results import OBJECTS_NAME, read_objects
 
 MOST_OBJECTS: Final = 10  # kept to be shown; the others are counted
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_SUMS_BYTES: Final = 16 << 20  # more than a hundred thousand objects
 _MOST_NAME_CHARS: Final = 4096
 _MOST_SIZE: Final = 1 << 63
+_EVE_NAME: Final = "eve.json"
+_MIB: Final = 1 << 20
+_FEW_MIB: Final = 8  # read in a moment
+_BLOCK_BYTES: Final = 512  # of st_blocks, stat(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +56,60 @@ class ExtractedObjects:
         first: the first ones, at most `MOST_OBJECTS`.
         count: how many there are.
         whole: the sums of those that are whole, as far as they are expected.
+        is_cut: a stop signal ended the reading; there may be more.
     """
 
     first: list[ExtractedObject] = field(default_factory=list)
     count: int = 0
     whole: set[str] = field(default_factory=set)
+    is_cut: bool = False
 
     @classmethod
     def of(cls, found: Iterable[ExtractedObject], expected: Mapping[str, str]) -> Self:
         """Return these objects; `expected`: sha256 to name."""
         objects = cls()
-        for each in found:
-            objects.count += 1
-            if len(objects.first) < MOST_OBJECTS:
-                objects.first.append(each)
-            if each.is_whole and each.sha256 in expected:
-                objects.whole.add(each.sha256)
+        try:
+            for each in found:
+                objects.count += 1
+                if len(objects.first) < MOST_OBJECTS:
+                    objects.first.append(each)
+                if each.is_whole and each.sha256 in expected:
+                    objects.whole.add(each.sha256)
+        except Stopped:
+            objects.is_cut = True
         return objects
 
 
-def extracted_from(logdir: Path) -> Iterator[ExtractedObject]:
-    """Yield the objects in a stream's output folder; none where the analyzer extracts none."""
-    for each in read_objects(logdir):
+def read_extracted(
+    folders: Sequence[Path], expected: Mapping[str, str], signals: Signals
+) -> ExtractedObjects:
+    """Return the objects of all streams of a run; what is not read when a stop signal arrives is left out.
+
+    Args:
+        folders: of the streams' output.
+        expected: sha256 to name.
+        signals: are looked for after each 1 MiB.
+    """
+    sizes = [_disk_bytes(folder / name) for folder in folders for name in (OBJECTS_NAME, _EVE_NAME)]
+    total_mib = sum(sizes) // _MIB
+    with slow_work("MiB of the analyzer's output to look at", total_mib, _FEW_MIB) as work:
+        on_read = _Reading(work, signals).add
+        found = (each for folder in folders for each in extracted_from(folder, on_read))
+        return ExtractedObjects.of(found, expected)
+
+
+def extracted_from(logdir: Path, on_read: Callable[[int], None] | None = None) -> Iterator[ExtractedObject]:
+    """Yield the objects in a stream's output folder; none where the analyzer extracts none.
+
+    Args:
+        logdir: of the stream.
+        on_read: is called with the number of bytes read, after at most 1 MiB.
+    """
+    for each in read_objects(logdir, on_read):
         name = f"{each.host or each.server}{each.uri or ''}"
         if found := _valid_object(name, each.size_bytes, each.sha256, is_whole=each.complete):
             yield found
-    yield from _suricata_objects(logdir / "eve.json")
+    yield from _suricata_objects(logdir / _EVE_NAME, on_read)
 
 
 def read_expected(path: Path) -> dict[str, str]:
@@ -107,9 +143,37 @@ def _valid_object(name: str, size_bytes: object, sha256: str, *, is_whole: bool)
     return ExtractedObject(name[:_MOST_NAME_CHARS], size_bytes, sha256, is_whole)
 
 
-def _suricata_objects(eve: Path) -> Iterator[ExtractedObject]:
+class _Reading:
+    """Shows how much was read, and looks for stop signals."""
+
+    def __init__(self, work: SlowWork, signals: Signals) -> None:
+        self._work = work
+        self._signals = signals
+        self._new_bytes = 0
+
+    def add(self, count_bytes: int) -> None:
+        """Count bytes.
+
+        Raises:
+            Stopped: a stop signal has arrived.
+        """
+        self._new_bytes += count_bytes
+        if self._new_bytes >= _MIB:
+            self._signals.wait(0)
+            self._work.add(self._new_bytes // _MIB)
+            self._new_bytes %= _MIB
+
+
+def _disk_bytes(path: Path) -> int:
+    """Return how much of a file is on disk, without holes; 0 if there is none."""
+    with suppress(OSError):
+        return path.lstat().st_blocks * _BLOCK_BYTES
+    return 0
+
+
+def _suricata_objects(eve: Path, on_read: Callable[[int], None] | None) -> Iterator[ExtractedObject]:
     """Yield the stored files of EVE's fileinfo events; other events and incomplete lines are skipped."""
-    for line in foreign_lines(eve):
+    for line in foreign_lines(eve, on_read):
         if '"fileinfo"' in line and (stored := _stored_object(line)):
             yield stored
 

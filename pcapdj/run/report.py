@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pcapdj.console.dispatcher_lines import anomaly_rows, jumps_text
 from pcapdj.console.screen import Line, keep_going_if_closed, show
-from pcapdj.run.extracted import ExtractedObject, ExtractedObjects, extracted_from
+from pcapdj.run.extracted import ExtractedObject, ExtractedObjects
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
 from pcapdj.run.private_service import KEPT_LOGS, RoleEnd
@@ -44,9 +44,9 @@ class Summary:
             delivered by an earlier run, not reached.
         packets: delivered.
         fed_bytes: the size of the files fed, without what was fed of them before.
-        elapsed_s: since the command started.
         analyzer: the preset or command, and how it ended.
         logdir: the folder of its output.
+        elapsed_s: since the command started.
         objects: what it extracted, where that can be read.
         expected: sha256 to name of the objects that the user expects.
         jumps: the sentence about timestamps that jump between files; empty: none do.
@@ -68,9 +68,9 @@ class Summary:
     failed: int
     packets: int
     fed_bytes: int
-    elapsed_s: float
     analyzer: str
     logdir: str
+    elapsed_s: float = 0.0
     objects: ExtractedObjects = field(default_factory=ExtractedObjects)
     expected: Mapping[str, str] = field(default_factory=dict)
     fed_before: int = 0
@@ -91,14 +91,14 @@ class Summary:
 
     @property
     def missing(self) -> list[str]:
-        """The names of expected objects that were not extracted whole."""
+        """The names of expected objects that were not extracted whole; none, if not all was read."""
+        if self.objects.is_cut:
+            return []
         return [name for sha256, name in self.expected.items() if sha256 not in self.objects.whole]
 
 
-def summarize(
-    plan: "RunPlan", record: RunRecord, progress: RunProgress, expected: Mapping[str, str], elapsed_s: float
-) -> Summary:
-    """Return the summary of a run that has ended."""
+def summarize(plan: "RunPlan", record: RunRecord, progress: RunProgress) -> Summary:
+    """Return the summary of a run that has ended, without time and objects."""
     fed = [each for each in progress.results if each.is_processed and not each.known_as]
     failed = [each for each in record.results.values() if not each.is_processed and each.verdict != STOPPED]
     sent = [*progress.results, *([progress.interrupted] if progress.interrupted else ())]
@@ -114,11 +114,8 @@ def summarize(
         failed=len(failed),
         packets=sum(each.packets for each in sent) - (before.packets if before else 0),
         fed_bytes=sum(_fed_size_bytes(each, before) for each in fed),
-        elapsed_s=elapsed_s,
         analyzer=f"{plan.analyzer}, {analyzer_end(progress)}",
         logdir=str(folders[0] if len(folders) == 1 else record.logdir),
-        objects=ExtractedObjects.of(chain.from_iterable(map(extracted_from, folders)), expected),
-        expected=expected,
         fed_before=plan.processed_before,
         not_fed=len(plan.files) - len(progress.results),
         jumps=jumps_text(len(jumping), jumping[-1].name, jumping[-1].jump) if jumping else "",
@@ -292,6 +289,8 @@ def _object_rows(summary: Summary) -> list[tuple[str, str]]:
             lines.append(("  expected", _comparison(each, summary.expected)))
     if more := summary.objects.count - len(summary.objects.first):
         lines.append(("object", f".. and {more:,} more"))
+    if summary.objects.is_cut:
+        lines.append(("OBJECTS", "the analyzer's output was not read to its end: stopped by the user"))
     return lines
 
 

@@ -97,10 +97,15 @@ def foreign_text(path: Path, most_bytes: int, *, follows_link: bool = False, is_
         return file.read(most_bytes).decode("utf-8")
 
 
-def foreign_lines(path: Path) -> Iterator[str]:
-    """Yield the lines, without the ones that `lines_of` leaves out; a file that cannot be opened has none."""
+def foreign_lines(path: Path, on_read: Callable[[int], None] | None = None) -> Iterator[str]:
+    """Yield the lines, without the ones that `lines_of` leaves out; a file that cannot be opened has none.
+
+    Args:
+        path: of the file.
+        on_read: as `lines_of`.
+    """
     with suppress(OSError), open_foreign(path) as file:
-        yield from lines_of(file)
+        yield from lines_of(file, on_read)
 
 
 def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
@@ -163,10 +168,17 @@ class _PartsOfLines:
         self.is_in_hole = self._is_too_long or (has_begun and not self._line)
 
 
-def lines_of(file: BinaryIO) -> Iterator[str]:
-    """Yield the lines of an open file, without what is in a hole; longer ones than 1 MiB are left out."""
+def lines_of(file: BinaryIO, on_read: Callable[[int], None] | None = None) -> Iterator[str]:
+    """Yield the lines of an open file, without what is in a hole; longer ones than 1 MiB are left out.
+
+    Args:
+        file: regular, opened for reading.
+        on_read: is called with the number of bytes read, after at most 1 MiB, also of what is left out.
+    """
     rest, is_too_long = b"", False
     while part := file.readline(MOST_LINE_BYTES):
+        if on_read:
+            on_read(len(part))
         part, has_begun = _behind_hole(part)
         rest = part if has_begun else rest + part
         is_too_long = (is_too_long and not has_begun) or len(rest) > MOST_LINE_BYTES

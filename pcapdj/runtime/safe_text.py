@@ -8,6 +8,7 @@ pcapdj it stays bytes. Rules only.
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 NAME_LIMIT_BYTES = 4095
@@ -67,6 +68,12 @@ def shell_word(text: str) -> str:
         return text
     shown = _between_quotes(text)
     return f"$'{shown}'" if "\\" in shown else f"'{shown}'"
+
+
+def shell_path(path: Path) -> str:
+    """Return the path as such a word; one that begins with a dash would be an option."""
+    text = str(path)
+    return shell_word(f"./{text}" if text.startswith("-") else text)
 
 
 def shell_line(words: Iterable[str]) -> str:

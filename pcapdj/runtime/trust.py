@@ -20,7 +20,7 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
-from pcapdj.runtime.safe_text import quoted, shell_word, unix_url
+from pcapdj.runtime.safe_text import quoted, shell_path, shell_word, unix_url
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run", "var/log")  # what the user of a service relies on
@@ -373,15 +373,15 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
 def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     if reason in _OF_NFS4_ACL:
         return (
-            f"Look at it with nfs4_getfacl {shell_word(str(path))}, and remove that permission,"
+            f"Look at it with nfs4_getfacl {shell_path(path)}, and remove that permission,"
             f" or trust those users with {VARIABLE}=1."
         )
     if reason is Distrust.DEFAULT_ACL:
-        command = f"setfacl -k {shell_word(str(path))}"
+        command = f"setfacl -k {shell_path(path)}"
         return f"Remove that ACL with {command}, or trust those users with {VARIABLE}=1."
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."
-    command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shell_word(str(path))}"
+    command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shell_path(path)}"
     if reason in _OF_GROUP:
         return f"{command}, or trust the group's members with {VARIABLE}=1."
     is_lost = reason is Distrust.ALL_WRITE and path.is_mount()  # a new tmpfs has the mode 1777

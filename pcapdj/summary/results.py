@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -188,14 +188,18 @@ class ResultFiles:
         return self._stack.enter_context(os.fdopen(descriptor, "w", encoding="ascii"))
 
 
-def read_objects(logdir: Path) -> Iterator[HttpObject]:
+def read_objects(logdir: Path, on_read: Callable[[int], None] | None = None) -> Iterator[HttpObject]:
     """Yield the HTTP objects that an analyzer wrote into this folder, in the order in which they ended.
 
     There are none if there is no such file. Lines that are incomplete or not valid are ignored, and so are
     those with a field of another type: the analyzer may be another program.
+
+    Args:
+        logdir: of the stream.
+        on_read: as `foreign_lines`.
     """
     kinds = [frozenset(get_args(kind) or (kind,)) for kind in get_type_hints(HttpObject).values()]
-    for line in _read_lines(logdir / OBJECTS_NAME):
+    for line in _read_lines(logdir / OBJECTS_NAME, on_read):
         values = [line.get(name, ...) for name in HttpObject._fields]
         if all(map(frozenset.__contains__, kinds, map(type, values))):  # in C: there may be millions
             yield HttpObject(*values)
@@ -213,7 +217,7 @@ def _line(value: FlowSummary | HttpObject) -> str:
     return _to_json(value._asdict()) + "\n"
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in foreign_lines(path):
+def _read_lines(path: Path, on_read: Callable[[int], None] | None) -> Iterator[dict[str, Any]]:
+    for line in foreign_lines(path, on_read):
         with suppress(ValueError):
             yield decode_object(line)

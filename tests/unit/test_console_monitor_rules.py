@@ -210,6 +210,9 @@ def test_limits_of_time_count_from_their_second_on() -> None:
     assert [each.text for each in found] == [
         f"dispatcher d silent for 60 s ('{command}' if it is out of service)"
     ]
+    other[0]["id"] = "--help"
+    found = findings_of(WELL | {"dispatchers": other}, ROLES, 1000.0)
+    assert "('pcapdj forget -- --help' if" in found[0].text
     assert texts(stale=True, heartbeat_age_s=59.0) == ["dispatcher d silent for 59 s"]
     assert texts(stalled_s=60) == ["analyzer has read nothing for 60 s"]
     assert texts(stalled_s=59) == []

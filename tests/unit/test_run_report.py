@@ -93,7 +93,7 @@ def test_connections_that_our_analyzer_did_not_read_to_their_end_are_shown(tmp_p
         (folder / "summary.json").write_text('{"unread_connections": 2}')
     plan = RunPlan([], [], 0, notes=(), analyzer="summary", settings={})
 
-    rows = summary_rows(summarize(plan, record, RunProgress(), {}, 1.0))
+    rows = summary_rows(summarize(plan, record, RunProgress()))
 
     text = "4 connections were not read to the end as HTTP: too many small messages"
     assert [value for label, value in rows if label == "UNREAD"] == [text]
@@ -189,7 +189,7 @@ def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> 
     for stream in ("s1", "s2"):
         (tmp_path / f"20260101T000000Z-{stream}").mkdir()
 
-    summary = summarize(plan, record, RunProgress(interrupted=after), {}, 1.0)
+    summary = summarize(plan, record, RunProgress(interrupted=after))
 
     assert (summary.packets, summary.partly_fed_bytes, summary.failed) == (15, 150, 0)
     assert [folder.name[-2:] for folder in stream_folders(record)] == ["s1", "s2"]
@@ -218,7 +218,7 @@ def test_of_a_file_that_goes_on_only_the_rest_counts(
     plan = RunPlan([], [], 0, notes=(), analyzer="zeek", settings={}, continued=before)
     progress = RunProgress(results=[FileResult("/in/1", "processed", numbers=numbers), whole])
 
-    summary = summarize(plan, RunRecord(tmp_path, resume=False), progress, {}, 1.0)
+    summary = summarize(plan, RunRecord(tmp_path, resume=False), progress)
 
     assert summary.fed_bytes == fed_bytes + 50
 

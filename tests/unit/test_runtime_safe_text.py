@@ -2,6 +2,7 @@
 
 import subprocess
 import unicodedata
+from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from pcapdj.runtime.safe_text import (
     printable,
     printable_sentence,
     quoted,
+    shell_path,
     shell_word,
     shortened_message,
     to_name,
@@ -106,6 +108,13 @@ def test_bash_reads_what_is_shown_as_the_same_bytes(names: list[bytes]) -> None:
 def test_a_plain_word_needs_no_quotes(text: str, word: str) -> None:
     """As ids, options and most paths."""
     assert shell_word(text) == word
+
+
+def test_a_path_that_begins_with_a_dash_is_no_option() -> None:
+    """A folder of the current one may have any name."""
+    assert shell_path(Path("-R")) == "./-R"
+    assert shell_path(Path("- x")) == "'./- x'"
+    assert shell_path(Path("in/-x")) == "in/-x"
 
 
 def test_a_sentence_of_megabytes_is_cut() -> None:
