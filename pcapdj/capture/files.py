@@ -36,7 +36,7 @@ _REASONS = {
     errno.ENOENT: "does not exist",
     errno.EACCES: "cannot be read by this user: permission denied",
     errno.EPERM: "cannot be read by this user: permission denied",
-    errno.ELOOP: "is a symbolic link that is not followed, or a loop of links",
+    errno.ELOOP: "is or follows a symbolic link that is not followed, or a loop of links",
     errno.ENAMETOOLONG: "has a name that is too long for the file system",
     errno.ENOTDIR: "does not exist: a part of its path is not a folder",
     errno.ENXIO: "is a socket or a device",
@@ -210,13 +210,22 @@ def open_folder_below(root: bytes, name: bytes) -> tuple[int, bytes]:
     folder_fd = _opened_root(root)
     try:
         for part in folders:
-            inner_fd = os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
+            inner_fd = _open_folder_in(folder_fd, part)
             os.close(folder_fd)
             folder_fd = inner_fd
     except BaseException:
         os.close(folder_fd)
         raise
     return folder_fd, last
+
+
+def _open_folder_in(folder_fd: int, name: bytes) -> int:
+    try:
+        return os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
+    except NotADirectoryError as exc:
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from exc
+        raise
 
 
 def _opened_root(root: bytes) -> int:

@@ -6,12 +6,18 @@ to folders are not (they may form a circle).
 
 import errno
 import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from pcapdj.capture.files import open_folder_below
 from pcapdj.inbox.skipped import SkipReason
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.signals import Waits, between
+from pcapdj.runtime.whole_file import open_folder
 
 MOST_LEVELS: Final = 200  # of folders inside folders: who needs more of them has none of captures
+_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Folder(NamedTuple):
@@ -28,7 +34,9 @@ class Folder(NamedTuple):
     errors: list[OSError]
 
 
-def list_folder(folder: bytes, *, recursive: bool, stops: Waits | None = None) -> Folder:
+def list_folder(
+    folder: bytes, *, recursive: bool, roots: Sequence[bytes] = (), stops: Waits | None = None
+) -> Folder:
     """Return what a folder has.
 
     A folder that is too deep is an error, and what is below it is not listed. Folders are looked into one
@@ -37,6 +45,7 @@ def list_folder(folder: bytes, *, recursive: bool, stops: Waits | None = None) -
     Args:
         folder: its path.
         recursive: include folders inside it that are not hidden, down to `MOST_LEVELS`.
+        roots: as `open_to_look`; with them no link is followed, and nothing is learned of where it leads.
         stops: a stop signal ends it.
 
     Raises:
@@ -51,32 +60,95 @@ def list_folder(folder: bytes, *, recursive: bool, stops: Waits | None = None) -
             found.errors.append(OSError(errno.ENAMETOOLONG, too_deep, path))
             continue
         try:
-            with os.scandir(path) as entries:
-                for entry in between(entries, stops):
-                    if entry.name.startswith(b"."):
-                        found.skipped[entry.path] = SkipReason.HIDDEN
-                    elif (reason := _skip_reason(entry)) is SkipReason.FOLDER and recursive:
-                        waiting.append((entry.path, level + 1))
-                    elif reason:
-                        found.skipped[entry.path] = reason
-                    else:
-                        found.names.append(entry.path)
+            for name, entry in _entries_of(path, roots, stops):
+                if is_hidden(name):
+                    found.skipped[name] = SkipReason.HIDDEN
+                elif (reason := _skip_reason(entry, name, roots)) is SkipReason.FOLDER and recursive:
+                    waiting.append((name, level + 1))
+                elif reason:
+                    found.skipped[name] = reason
+                else:
+                    found.names.append(name)
         except OSError as exc:
-            found.errors.append(exc)
+            found.errors.append(OSError(exc.errno, exc.strerror, path))
     return found
 
 
-def _skip_reason(entry: "os.DirEntry[bytes]") -> SkipReason | None:
+def open_to_look(path: bytes, roots: Sequence[bytes]) -> int:
+    """Open a folder to see what it has, and return its descriptor, which the caller closes.
+
+    Args:
+        path: of the folder, absolute.
+        roots: none: any folder, wherever links lead. Else it is one of them, or below one, and no link is
+            followed below it; or above one, and no link of another user is followed on the way.
+
+    Raises:
+        OSError: it cannot be opened, such a link is there, or it lies outside of the roots.
+    """
+    if not roots:
+        return os.open(path, _FLAGS)
+    if is_outside(path, roots):
+        raise OSError(errno.EACCES, f"it is outside of {', '.join(map(os.fsdecode, roots))}", path)
+    around = [root for root in roots if path.startswith(_with_slash(root))]
+    if not around or path in roots:
+        return open_folder(Path(os.fsdecode(path)))
+    try:
+        above, name = open_folder_below(max(around, key=len), path)
+    except CaptureError as exc:
+        raise OSError(errno.EACCES, str(exc), path) from exc
+    try:
+        return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=above)
+    finally:
+        os.close(above)
+
+
+def _entries_of(
+    path: bytes, roots: Sequence[bytes], stops: Waits | None
+) -> Iterator[tuple[bytes, "os.DirEntry[str]"]]:
+    """Yield path and entry of what a folder has; errors as `open_to_look`."""
+    opened = open_to_look(path, roots)
+    try:
+        with os.scandir(opened) as entries:
+            for entry in between(entries, stops):
+                yield os.path.join(path, os.fsencode(entry.name)), entry  # noqa: PTH118 - bytes
+    finally:
+        os.close(opened)
+
+
+def is_outside(path: bytes, roots: Sequence[bytes]) -> bool:
+    """Report whether a folder is, by its path, neither above one of the roots, nor one, nor below one."""
+    own = _with_slash(path)
+    return bool(roots) and not any(
+        own.startswith(_with_slash(root)) or _with_slash(root).startswith(own) for root in roots
+    )
+
+
+def _with_slash(path: bytes) -> bytes:
+    return path.rstrip(b"/") + b"/"
+
+
+def _skip_reason(entry: "os.DirEntry[str]", path: bytes, roots: Sequence[bytes]) -> SkipReason | None:
     """Return why an entry of a folder is no file that may be a capture; None: it is one."""
     try:
+        if roots and entry.is_symlink():
+            return SkipReason.LINK
         if entry.is_file():
             return None
         if entry.is_dir():
-            return SkipReason.FOLDER_LINK if entry.is_symlink() else SkipReason.FOLDER
-        is_gone = entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - bytes
+            kind = SkipReason.FOLDER_LINK if entry.is_symlink() else SkipReason.FOLDER
+            return SkipReason.OUTSIDE if is_outside(path, roots) else kind
+        is_gone = entry.is_symlink() and not _leads_to_something(entry)
     except OSError as exc:  # any other error: opening it shows why
         return SkipReason.LINK_TO_NOTHING if exc.errno == errno.ELOOP else None
     return SkipReason.LINK_TO_NOTHING if is_gone else SkipReason.SPECIAL
+
+
+def _leads_to_something(entry: "os.DirEntry[str]") -> bool:
+    try:
+        entry.stat()
+    except OSError:
+        return False
+    return True
 
 
 def is_hidden(name: bytes) -> bool:

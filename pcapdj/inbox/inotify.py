@@ -16,11 +16,12 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from pcapdj.inbox.folder import open_to_look
 from pcapdj.runtime.signals import Waits, between
 
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE_SELF = 0x8, 0x40, 0x80, 0x100, 0x400
@@ -63,6 +64,7 @@ class FolderListener:
         folder: absolute; may be a link.
         recursive: include folders inside it, also those created later.
         most_levels: of folders inside folders that are watched.
+        roots: as `open_to_look`; of what lies outside nothing is watched.
         stops: a stop signal ends the walk through the folders.
 
     Raises:
@@ -71,16 +73,27 @@ class FolderListener:
     """
 
     def __init__(
-        self, folder: bytes, *, recursive: bool, most_levels: int, stops: Waits | None = None
+        self,
+        folder: bytes,
+        *,
+        recursive: bool,
+        most_levels: int,
+        roots: Sequence[bytes] = (),
+        stops: Waits | None = None,
     ) -> None:
         self._folder = folder
+        self._roots = roots
         self._most_levels = most_levels if recursive else 0
         self._stops = stops
         self._paths: dict[int, bytes] = {}  # of each watch
         self.is_listening = True  # False once the folder was removed, or a new one inside cannot be watched
         self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         try:
-            self._root = self._watch(folder)
+            top = open_to_look(folder, roots)
+            try:
+                self._root = self._watch(folder, top)
+            finally:
+                os.close(top)
             self._watch_tree(folder)
         except BaseException:
             self.close()
@@ -159,23 +172,33 @@ class FolderListener:
         while waiting:
             folder = waiting.pop()
             try:
-                if folder != self._folder:
-                    self._watch(folder)
-                with os.scandir(folder) as entries:  # where no descriptor is left for it, inotify is no help
-                    for entry in between(entries if self._most_levels else (), self._stops):
-                        if not entry.is_dir(follow_symlinks=False):
-                            files.append(entry.path)
-                        elif self._level_of(entry.path) <= self._most_levels:
-                            waiting.append(entry.path)
+                for path, is_folder in self._entries_watched(folder):
+                    if not is_folder:
+                        files.append(path)
+                    elif self._level_of(path) <= self._most_levels:
+                        waiting.append(path)
             except OSError as exc:  # it has gone, or is closed to this user
                 if exc.errno not in _GONE:
                     raise
         return files
 
-    def _watch(self, folder: bytes) -> int:
-        watch = _checked(
-            _libc.inotify_add_watch(self._fd, ctypes.c_char_p(folder), ctypes.c_uint32(_WATCHED))
-        )
+    def _entries_watched(self, folder: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Watch a folder; yield what it has now, and whether that is a folder."""
+        opened = open_to_look(folder, self._roots)  # where no descriptor is left for it, inotify is no help
+        try:
+            if folder != self._folder:
+                self._watch(folder, opened)
+            with os.scandir(opened) as entries:
+                for entry in between(entries if self._most_levels else (), self._stops):
+                    path = os.path.join(folder, os.fsencode(entry.name))  # noqa: PTH118 - bytes
+                    yield path, entry.is_dir(follow_symlinks=False)
+        finally:
+            os.close(opened)
+
+    def _watch(self, folder: bytes, opened: int) -> int:
+        """Watch the folder that is open; its path may lead to another one meanwhile."""
+        itself = ctypes.c_char_p(b"/proc/self/fd/%d" % opened)
+        watch = _checked(_libc.inotify_add_watch(self._fd, itself, ctypes.c_uint32(_WATCHED)))
         self._paths[watch] = folder
         return watch
 

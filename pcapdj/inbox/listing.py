@@ -16,7 +16,7 @@ from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.identity import digest_of, looked_up_under
 from pcapdj.capture.roots import root_of
-from pcapdj.inbox.folder import list_folder
+from pcapdj.inbox.folder import list_folder, open_to_look
 from pcapdj.inbox.order import (
     Order,
     Times,
@@ -130,7 +130,7 @@ def list_captures(  # noqa: PLR0913 - what a command asks for
         leave_out: gets all names, and returns those whose files are not looked into.
         roots: no other file is opened; empty: any.
     """
-    groups, refused, skipped = _expand_folders(paths, recursive=recursive)
+    groups, refused, skipped = _expand_folders(paths, recursive=recursive, roots=roots)
     named = set(map(os.path.abspath, paths))
     files: dict[bytes, CaptureFile] = {}
     names = [name for group in groups for name in group.names]
@@ -229,7 +229,7 @@ def look_at_capture(
 
 
 def _expand_folders(
-    paths: Sequence[bytes], *, recursive: bool
+    paths: Sequence[bytes], *, recursive: bool, roots: Sequence[bytes]
 ) -> tuple[list[_Group], list[Refusal], list[str]]:
     """Return the absolute names of the files, each once, what cannot be read, and what is skipped."""
     groups: list[_Group] = []
@@ -237,14 +237,14 @@ def _expand_folders(
     notes: list[str] = []
     seen: set[bytes] = set()
     for path in map(os.path.abspath, paths):
-        if not os.path.isdir(path):  # noqa: PTH112 - bytes
+        if not _is_folder(path, roots):
             if not groups or groups[-1].is_folder:
                 groups.append(_Group([], is_folder=False))
             if path not in seen:
                 groups[-1].names.append(path)
                 seen.add(path)
             continue
-        found = list_folder(path, recursive=recursive)
+        found = list_folder(path, recursive=recursive, roots=roots)
         names = [name for name in in_natural_order(found.names) if name not in seen]
         groups.append(_Group(names, is_folder=True))
         seen.update(found.names)
@@ -257,17 +257,31 @@ def _expand_folders(
     return groups, refused, notes
 
 
+def _is_folder(path: bytes, roots: Sequence[bytes]) -> bool:
+    """Report whether this is a folder that may be looked into; a look at any other path shows why not."""
+    if not roots:
+        return os.path.isdir(path)  # noqa: PTH112 - bytes
+    try:
+        os.close(open_to_look(path, roots))
+    except OSError:
+        return False
+    return True
+
+
 def _refused_entries(skipped: Mapping[bytes, SkipReason]) -> Iterator[Refusal]:
     """Yield those entries of a folder that may have been meant as captures."""
     for name, reason in skipped.items():
-        if reason in {SkipReason.LINK_TO_NOTHING, SkipReason.SPECIAL}:
-            yield Refusal(name, reason.sentence, is_fault=False)
+        if reason in {SkipReason.LINK, SkipReason.LINK_TO_NOTHING, SkipReason.SPECIAL}:
+            yield Refusal(name, reason.sentence, is_fault=reason is SkipReason.LINK)
 
 
 def _skipped_note(folder: bytes, skipped: Mapping[bytes, SkipReason]) -> Iterator[str]:
     """Yield a sentence about folders and hidden names in a folder, if it has some."""
     reasons = Counter(skipped.values())
-    folders, hidden = reasons[SkipReason.FOLDER] + reasons[SkipReason.FOLDER_LINK], reasons[SkipReason.HIDDEN]
+    folders, hidden = (
+        reasons[SkipReason.FOLDER] + reasons[SkipReason.FOLDER_LINK] + reasons[SkipReason.OUTSIDE],
+        reasons[SkipReason.HIDDEN],
+    )
     counts = [(folders, "folder"), (hidden, "hidden name")]
     words = [counted(count, noun) for count, noun in counts if count]
     if words:

@@ -19,6 +19,8 @@ class SkipReason(Enum):
 
     FOLDER = ("folder without --recursive", "is a folder, and --recursive is off")
     FOLDER_LINK = ("link to a folder", "is a link to a folder, which is not followed")
+    LINK = ("link below a root", "is a link, and with --root links are not followed")
+    OUTSIDE = ("folder outside of the roots", "is a folder outside of the roots")
     LINK_TO_NOTHING = ("link to nothing", "is a link that leads to nothing")
     SPECIAL = ("not a regular file", "is not a regular file")
     HIDDEN = ("hidden", "is hidden")

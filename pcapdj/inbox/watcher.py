@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from pcapdj.capture.files import is_closed
 from pcapdj.capture.roots import root_of
-from pcapdj.inbox.folder import MOST_LEVELS, is_hidden, list_folder
+from pcapdj.inbox.folder import MOST_LEVELS, Folder, is_hidden, list_folder
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.settle import (
     BATCH_LIMIT_S,
@@ -67,6 +67,7 @@ class Inbox:
         folder: its absolute path.
         recursive: include folders inside it.
         stops: a stop signal ends a look into the folder, with `Stopped`.
+        roots: nothing outside of them is listed, watched or opened, and no link below them is followed.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class Inbox:
         return found
 
     def _has_unreported_files(self) -> bool:
-        names = list_folder(self.folder, recursive=self._recursive, stops=self._stops).names
+        names = self._list().names
         unreported = set(names).difference(self._arrived, self._waiting, self._handled)
         return any(
             (state := _state_of(name)) and state.size_bytes for name in between(unreported, self._stops)
@@ -210,7 +211,11 @@ class Inbox:
         try:
             if self._listener is None:
                 self._listener = FolderListener(
-                    self.folder, recursive=self._recursive, most_levels=MOST_LEVELS, stops=self._stops
+                    self.folder,
+                    recursive=self._recursive,
+                    most_levels=MOST_LEVELS,
+                    roots=self._roots,
+                    stops=self._stops,
                 )
         except OSError as exc:
             self.problem = f"is scanned once a minute only, because inotify is not available: {exc.strerror}"
@@ -226,8 +231,11 @@ class Inbox:
         if events.are_incomplete:
             self._rescan_at_s = now_s
 
+    def _list(self) -> Folder:
+        return list_folder(self.folder, recursive=self._recursive, roots=self._roots, stops=self._stops)
+
     def _rescan(self, now_s: float) -> None:
-        found = list_folder(self.folder, recursive=self._recursive, stops=self._stops)
+        found = self._list()
         if found.errors:
             self.problem = f"cannot be read completely: {found.errors[-1].strerror}"
         present = set[bytes]()

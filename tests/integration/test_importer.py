@@ -245,9 +245,34 @@ def test_nothing_of_a_file_outside_of_the_roots_is_shown(store: Store, tmp_path:
 
     assert "overlap" not in done.stderr
     assert "capture format" not in done.stderr
-    assert done.stderr.count("is a symbolic link") == 2
+    assert done.stderr.count("is a link, and with --root links are not followed") == 2
     assert done.returncode == 1
     assert done.stderr.count("is outside of") == 1
+    assert done.stdout == "1 queued, 0 already queued or fed, 3 not imported.\n"
+
+
+@pytest.mark.parametrize("recursive", [(), ("--recursive",)], ids=["flat", "recursive"])
+def test_no_folder_outside_of_the_roots_is_listed(
+    recursive: tuple[str, ...], store: Store, tmp_path: Path
+) -> None:
+    """By its name, or behind a link: neither the names in it nor their kinds are shown."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside, outside / "sub"):
+        folder.mkdir()
+    (inside / "a1.pcap").write_bytes(classic(numbered(1, 20)))
+    for name in ("secret.pcap", "sub/secret"):
+        (outside / name).write_bytes(classic(numbered(1, 20)))
+    (outside / "secret-dangling").symlink_to("nothing")
+    (inside / "link").symlink_to(outside)
+
+    paths = [str(path) for path in (inside / "a1.pcap", inside / "link", inside / "link" / "sub", outside)]
+    done = imported(store, *paths, "--root", str(inside), *recursive)
+
+    assert done.returncode == 1
+    assert "secret" not in done.stderr
+    assert f"'{inside}/link' is a symbolic link." in done.stderr
+    assert f"'{inside}/link/sub' is or follows a symbolic link" in done.stderr
+    assert f"'{outside}' is outside of '{inside}'." in done.stderr
     assert done.stdout == "1 queued, 0 already queued or fed, 3 not imported.\n"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -179,7 +180,7 @@ def test_young_files_of_another_disk_are_complete_when_they_have_settled(tmp_pat
 def test_without_inotify_a_rescan_does_not_trust_old_times(tmp_path: Path) -> None:
     """A file found later has to stay the same: copies keep old times, other clocks are skewed."""
     watched = Watched(tmp_path)
-    with one_descriptor_left():
+    with two_descriptors_left():
         assert watched.look() == set()
         problem = watched.inbox.problem
         (watched.folder / "x").write_bytes(CAPTURE)
@@ -196,7 +197,7 @@ def test_without_inotify_a_rescan_does_not_trust_old_times(tmp_path: Path) -> No
 def test_inotify_is_used_as_soon_as_it_is_available(tmp_path: Path) -> None:
     """The rescan tries again, and the problem is gone."""
     watched = Watched(tmp_path)
-    with one_descriptor_left():
+    with two_descriptors_left():
         watched.look()
 
     watched.look(RESCAN_S + 1)
@@ -211,7 +212,7 @@ def test_a_watched_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
     """Neither when it is closed, nor each time when inotify is not available."""
     before = len(list(Path("/proc/self/fd").iterdir()))
     watched = Watched(tmp_path)
-    with one_descriptor_left():
+    with two_descriptors_left():
         for _ in range(3):
             watched.look(RESCAN_S + 1)
     watched.look(RESCAN_S + 1)
@@ -221,12 +222,12 @@ def test_a_watched_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
 
 
 @contextmanager
-def one_descriptor_left() -> Iterator[None]:
-    """Let this process open one more file at a time: inotify needs it, and none is left to list."""
+def two_descriptors_left() -> Iterator[None]:
+    """Let this process open two more files at a time: a listing needs them, and inotify one more."""
     lowest = os.dup(0)
     os.close(lowest)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, before[1]))
     try:
         yield
     finally:
@@ -577,17 +578,60 @@ def test_a_new_mount_over_an_inbox_is_taken(tmp_path: Path) -> None:
     assert found == {"x"}
 
 
-def test_what_a_link_out_of_the_roots_leads_to_is_not_opened(tmp_path: Path) -> None:
-    """Not even to see whether somebody writes to it: that takes a lease, which a writer waits for."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/link").symlink_to("../out")
-    for name in ("in/x", "out"):
+def test_a_link_below_a_root_is_skipped_wherever_it_leads(tmp_path: Path) -> None:
+    """Whether it leads to a file, a folder or nothing is not shown: who made it would learn it."""
+    for name in ("in/x", "out/y"):
+        (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(CAPTURE)
-    inbox = Inbox(os.fsencode(tmp_path / "in"), recursive=False, roots=[os.fsencode(tmp_path / "in")])
+    for name, target in {"file": "../out/y", "folder": "../out", "nothing": "../none"}.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    inbox = Inbox(os.fsencode(tmp_path / "in"), recursive=True, roots=[os.fsencode(tmp_path / "in")])
 
     inbox.refresh(1000.0)
 
-    waiting = inbox._waiting  # noqa: SLF001 - how long each has been seen to be as it is
-    ages_s = {Path(os.fsdecode(name)).name: 1000.0 - each.since_s for name, each in waiting.items()}
-    assert ages_s["x"] >= SETTLED_S > ages_s["link"]
+    assert [*inbox.take_complete(1000.0)] == [os.fsencode(tmp_path / "in/x")]
+    assert inbox.counts().skipped == {"link below a root": 3}
+    inbox.close()
+
+
+def test_a_folder_in_whose_place_a_link_is_put_is_not_left_for_another(tmp_path: Path) -> None:
+    """Its owner may do that to an inbox at any time: what lies behind is neither listed nor watched."""
+    for name in ("root/in/sub/x", "out/sub/secret"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(CAPTURE)
+    folder = tmp_path / "root" / "in"
+    inbox = Inbox(os.fsencode(folder), recursive=True, roots=[os.fsencode(tmp_path / "root")])
+    inbox.refresh(1000.0)
+    assert [*inbox.take_complete(1000.0)] == [os.fsencode(folder / "sub/x")]
+
+    folder.rename(tmp_path / "root" / "old")
+    folder.symlink_to(tmp_path / "out")
+    inbox.refresh(1001.0)
+    watched = inbox.descriptors
+    (tmp_path / "out/sub/late").write_bytes(CAPTURE)
+    inbox.refresh(1100.0)
+
+    assert "cannot be read completely" in inbox.problem
+    assert not watched
+    assert inbox.take_complete(1200.0) == {}
+    inbox.close()
+
+
+def test_of_an_inbox_above_its_roots_only_these_are_watched(tmp_path: Path) -> None:
+    """One inbox may have the folders of many sensors, each a root."""
+    for name in ("in/a/x", "in/b/y", "in/c/z"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(CAPTURE)
+    roots = [os.fsencode(tmp_path / "in" / name) for name in "ab"]
+    inbox = Inbox(os.fsencode(tmp_path / "in"), recursive=True, roots=roots)
+
+    inbox.refresh(1000.0)
+
+    names = {os.path.basename(name) for name in inbox.take_complete(1000.0)}  # noqa: PTH119 - bytes
+    assert names == {b"x", b"y"}
+    assert inbox.problem == ""
+    assert inbox.counts().skipped == {"folder outside of the roots": 1}
+    for name, is_reported in {"c/late": False, "a/late": True}.items():
+        (tmp_path / "in" / name).write_bytes(CAPTURE)
+        assert bool(select.select(inbox.descriptors, [], [], 0)[0]) is is_reported
     inbox.close()
