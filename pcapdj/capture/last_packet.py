@@ -21,7 +21,6 @@ from pcapdj.capture.pcap import (
 from pcapdj.runtime.errors import CaptureError
 
 _TAIL_BYTES: Final = 1 << 16
-_LEAST_RECORDS: Final = 2
 _LONGEST_CAPTURE_NS: Final = 366 * 86_400 * 1_000_000_000
 _MOST_STEPS: Final = 2  # of the highest byte of a time in seconds, in a year
 
@@ -48,29 +47,28 @@ def last_packet_time_ns(file: OpenFile, first_time_ns: int) -> int | None:
     if not layout.is_plain:
         return None
     header, second_ns = struct.Struct(layout.byte_order + "IIII"), 1_000_000_000
-
-    def end_of_row(position: int) -> int | None:
-        """Return the last time of a row of records that begins here; None: there is none."""
-        records, time_ns = 0, None
-        while position + RECORD_HEADER_BYTES <= len(tail):
-            seconds, fraction, captured, length = header.unpack_from(tail, position)
-            time_ns = seconds * second_ns + fraction * layout.fraction_ns
-            is_possible = fraction * layout.fraction_ns < second_ns
-            is_possible &= captured <= length and captured <= MAX_CAPTURED_BYTES
-            if not is_possible or abs(time_ns - first_time_ns) > _LONGEST_CAPTURE_NS:
-                return None
-            position, records = position + RECORD_HEADER_BYTES + captured, records + 1
-        return time_ns if position == len(tail) and records >= _LEAST_RECORDS else None
-
+    last_ns: int | None = None
+    ends: dict[int, int] = {}  # the last time of each row that reaches the end, by where the row begins
     headers = _possible_header(layout, first_time_ns // second_ns).finditer(tail)
-    rows = (end_of_row(found.start()) for found in headers)
-    return next((time_ns for time_ns in rows if time_ns is not None), None)
+    for position in reversed([found.start() for found in headers]):  # backwards: each is looked at once
+        seconds, fraction, captured, length = header.unpack_from(tail, position)
+        time_ns = seconds * second_ns + fraction * layout.fraction_ns
+        is_possible = fraction * layout.fraction_ns < second_ns
+        is_possible &= captured <= length and captured <= MAX_CAPTURED_BYTES
+        following = position + RECORD_HEADER_BYTES + captured
+        if not is_possible or abs(time_ns - first_time_ns) > _LONGEST_CAPTURE_NS:
+            continue
+        if following == len(tail):
+            ends[position] = time_ns
+        elif following in ends:  # two records or more; the row that begins first counts
+            last_ns = ends[position] = ends[following]
+    return last_ns
 
 
 def _possible_header(layout: Layout, seconds: int) -> re.Pattern[bytes]:
     """Return the pattern of a record header of about that time, with fewer than 2^24 captured bytes."""
     highest = bytes(each for each in range(256) if abs(each - (seconds >> 24)) <= _MOST_STEPS)
-    numbers = [b"...[" + re.escape(highest) + b"]", b"....", rb"...\x00"]
+    numbers = [b"...[" + re.escape(highest) + b"]", b"....", rb"...\x00", b"...."]
     if layout.big_endian:
-        numbers = [b"[" + re.escape(highest) + b"]...", b"....", rb"\x00..."]
+        numbers = [b"[" + re.escape(highest) + b"]...", b"....", rb"\x00...", b"...."]
     return re.compile(b"(?s)(?=" + b"".join(numbers) + b")")

@@ -19,7 +19,9 @@ MOST_BYTES: Final = 1 << 20  # what is longer is no value of ours
 MOST_LEVELS: Final = 32  # ours have four
 MOST_VALUES: Final = 32_768  # 10 MB; a file in ten thousand streams has fewer
 _BETWEEN_VALUES: Final = (b"[", b"{", b",")
-_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_TEXTS: Final = re.compile(
+    rb'(?s)"(?:[^"\\]|\\.)*+"?'
+)  # one without an end, too: each byte is looked at once
 _MOST_DIGITS: Final = 100  # of a whole number; a time of pcapng in nanoseconds may have 29
 _NOT_PLAIN: Final = re.compile(rb"[^\x01-\x7f]|\\u[dD]")  # what every text with half a surrogate pair has
 

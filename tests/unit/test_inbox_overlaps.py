@@ -2,11 +2,17 @@
 
 import gzip
 import os
+import struct
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support.captures import NANO, Record, classic
+from support.waiting import scaled
 
 from pcapdj.capture.files import OpenFile, open_regular
 from pcapdj.capture.last_packet import last_packet_time_ns
@@ -166,4 +172,50 @@ def test_where_no_row_of_records_reaches_the_end_none_is_found(tmp_path: Path, c
     file = OpenFile(open_regular(os.fsencode(tmp_path / "x")))
 
     assert last_packet_time_ns(file, 1000 * SECOND_NS) is None
+    file.close()
+
+
+def last_time_of(content: bytes) -> int | None:
+    """Return the time of the last record of the first row of two or more that reaches the end."""
+    for begin in range(24, len(content)):
+        position, times = begin, list[int]()
+        while position + 16 <= len(content):
+            seconds, micros, captured, length = struct.unpack_from("<IIII", content, position)
+            if micros >= 1_000_000 or captured > length or captured > 262_144 or seconds > 366 * 86_400:
+                break
+            times.append(seconds * SECOND_NS + micros * 1000)
+            position += 16 + captured
+        if position == len(content) and len(times) > 1:
+            return times[-1]
+    return None
+
+
+WORDS = st.sampled_from([0, 1, 2, 4, 8, 15, 16, 32, 0xFFFFFFFF])
+
+
+@given(st.lists(WORDS, max_size=60), st.binary(max_size=3))
+@example([1, 0, 8, 8, 1, 2, 0, 0], b"")  # a record in another one's bytes
+def test_the_row_that_begins_first_counts(words: list[int], rest: bytes) -> None:
+    """Of all that reach the end: the others begin inside of a packet's bytes."""
+    content = classic([Record(0, 0, b"")])[:24] + struct.pack(f"<{len(words)}I", *words) + rest
+    with tempfile.NamedTemporaryFile() as path:
+        path.write(content)
+        path.flush()
+        file = OpenFile(open_regular(os.fsencode(path.name)))
+        found = last_packet_time_ns(file, 0)
+        file.close()
+
+    assert found == last_time_of(content)
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["rows", "no row"])
+def test_each_place_is_looked_at_once(tmp_path: Path, ends: bool) -> None:  # noqa: FBT001
+    """In zeros a record may begin everywhere; a row from each place to the end took a minute."""
+    zeros = bytes(1 << 16) if ends else bytes((1 << 16) - 8) + b"\xff" * 8
+    (tmp_path / "x").write_bytes(classic([Record(1, 0, zeros)]))
+    file = OpenFile(open_regular(os.fsencode(tmp_path / "x")))
+    began_s = time.process_time()
+
+    assert last_packet_time_ns(file, SECOND_NS) == (0 if ends else None)
+    assert time.process_time() - began_s < scaled(5)
     file.close()

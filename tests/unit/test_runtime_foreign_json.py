@@ -1,9 +1,12 @@
 """JSON of other programs: bounded in size and depth, and one error for everything that is not valid."""
 
 import json
+import time
+from contextlib import suppress
 
 import pytest
 from support.rows import each_row
+from support.waiting import scaled
 
 from pcapdj.runtime.foreign_json import MOST_BYTES, MOST_LEVELS, MOST_VALUES, decode_json, decode_object
 
@@ -77,6 +80,19 @@ def test_what_has_too_many_values_is_not_valid(value: str) -> None:
 def test_what_stands_inside_of_a_text_is_no_value(text: str) -> None:
     """An alert has the payload of its packet as a text."""
     assert decode_json(json.dumps({"payload": text})) == {"payload": text}
+
+
+@pytest.mark.parametrize("unit", ['\\"', '"', "\\", '","', '"\\', "[", '{"', '\\\n"'])
+@pytest.mark.parametrize("first", ["", '"', "["])
+def test_a_text_costs_no_more_than_its_length(first: str, unit: str) -> None:
+    """Also one that ends inside of quotes: a line of a megabyte could take half an hour."""
+    text = "," * (MOST_VALUES + 1) + first + unit * ((MOST_BYTES - MOST_VALUES - 2) // len(unit))
+    began_s = time.process_time()
+
+    with suppress(ValueError):
+        decode_json(text)
+
+    assert time.process_time() - began_s < scaled(2)
 
 
 def test_a_caller_sets_another_size() -> None:
