@@ -8,11 +8,13 @@ who started us, root with --analyzer-user.
 """
 
 import errno
+import math
 import os
 import shutil
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,12 +25,13 @@ from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.process import analyzer_setup, end_text, signal_group
-from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
+from pcapdj.runtime.process_tree import FoundProcess, ProcessTree, kill_process, withheld_by
 from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.runtime.whole_file import open_inside
 
 LOG_NAME = "analyzer.log"
 _UMASK = 0o027
+_TRACER_GRACE_S = 1.0  # a debugger asks for the end of what it traces in a moment
 _LOG_PART_BYTES = 4096  # read from the beginning and from the end of its output
 
 
@@ -68,6 +71,8 @@ class Analyzer:
         self.left: list[FoundProcess] = []
         self._tree = tree
         self._exit_status = ""
+        self._is_killed = False
+        self._withheld_since_s = math.inf
         log = _open_log(self.log)
         if user is not None:  # the log is root's: the analyzer cannot exchange it before it is open
             os.chown(folder, user.uid, user.gid, follow_symlinks=False)
@@ -108,13 +113,14 @@ class Analyzer:
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if self._tree is not None:
                 self._tree.reap(spared=self.pid)
+            self._end_tracer()
             return None
         if waits_for_group and self._leftover_processes():
             return None
         self.signal_group(signal.SIGKILL)
         code = self._process.wait()
         if self._tree is not None:
-            self.left = self._tree.end(group=self.pid)
+            self.left += self._tree.end(group=self.pid)
         self._exit_status = end_text(code)
         return self._exit_status
 
@@ -126,6 +132,19 @@ class Analyzer:
     def signal_group(self, number: int) -> bool:
         """Send a signal to the process and everything it started; False: they are all another user's."""
         return signal_group(self.pid, number)
+
+    def kill(self) -> bool:
+        """Kill the process and everything in its group; False: they are all another user's."""
+        self._is_killed = True
+        return self.signal_group(signal.SIGKILL)
+
+    def _end_tracer(self) -> None:
+        """Kill a process that keeps the analyzer's end from us: the stream would never end."""
+        tracer, now_s = withheld_by(self.pid, is_killed=self._is_killed), time.monotonic()
+        self._withheld_since_s = min(self._withheld_since_s, now_s) if tracer else math.inf
+        is_due = self._is_killed or now_s - self._withheld_since_s >= _TRACER_GRACE_S
+        if tracer and is_due and (killed := kill_process(tracer)):
+            self.left.append(killed)
 
     def pause(self) -> bool:
         """Stop the process and everything it started; they do not notice it, and write nothing.

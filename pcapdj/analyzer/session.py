@@ -270,7 +270,7 @@ class AnalyzerSession:
             why: a clause such as "it had closed the pipe".
         """
         self._stop_reason, self._deadline_s = self._stop_reason or why, math.inf
-        if not self.analyzer.signal_group(signal.SIGKILL) and self.analyzer.exit_status() is None:
+        if not self.analyzer.kill() and self.analyzer.exit_status() is None:
             self.not_killed = (
                 f"It is to end: {self._stop_reason}. But it runs as another user: end it as root."
             )

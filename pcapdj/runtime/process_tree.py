@@ -132,25 +132,58 @@ def descendants_of(pid: int | str = "self") -> Iterator[int]:
         yield each
 
 
+def withheld_by(pid: int, *, is_killed: bool) -> int:
+    """Return the process that keeps the end of a child from this process; 0: none does.
+
+    The end of a process that another one traces is reported to the tracer first, and to the parent when the
+    tracer has asked for it, or has ended. A tracer may also hold it in the middle of its end.
+
+    Args:
+        pid: of the child, which has not been reported.
+        is_killed: it got SIGKILL; else a tracer counts only once all of it has ended.
+
+    Source: ptrace(2).
+    """
+    with suppress(ValueError, KeyError):
+        fields = _status_of(pid)
+        has_ended = fields["State"][0] in "ZX" and int(fields["Threads"]) <= 1
+        return int(fields["TracerPid"]) if is_killed or has_ended else 0
+    return 0
+
+
+def kill_process(pid: int) -> FoundProcess | None:
+    """Kill a process that need not be a child; return it, None if it has ended or is another user's."""
+    return _signal_process(pid, signal.SIGKILL)
+
+
+def _status_of(pid: int) -> dict[str, str]:
+    """Return the fields of /proc/PID/status; none: it is gone."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return {}
+
+
 def _pending_signals(pid: int) -> int:
     """Return the signals that are pending for a process, a bit for each: 1 << number - 1."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    with suppress(ValueError, KeyError):
+        fields = _status_of(pid)
         return int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
     return 0
 
 
-def _signal_process(pid: int, number: int, spared_group: int) -> None:
-    """Signal a descendant, unless it has ended, or belongs to the group."""
+def _signal_process(pid: int, number: int, spared_group: int = 0) -> FoundProcess | None:
+    """Signal a process, unless it has ended, or belongs to the group; return it if it was signalled."""
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
             found = find_process(pid)
             if found is not None and found.group != spared_group and found.state not in "ZX":
                 signal.pidfd_send_signal(descriptor, number)
+                return found
         finally:
             os.close(descriptor)
+    return None
 
 
 def find_process(pid: int) -> FoundProcess | None:

@@ -67,8 +67,18 @@ def chain():
             os._exit(0)
         os.setsid()
 """
+# A daemon that traces the analyzer, which allows it (Yama): it learns of the end before the launcher
+TRACE: Final = """
+import ctypes
+libc, analyzer = ctypes.CDLL(None), os.getpid()
+libc.prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)  # PR_SET_PTRACER
+def trace():
+    if libc.ptrace(0x4206, analyzer, None, ctypes.c_void_p({options})) == 0:  # PTRACE_SEIZE
+        sleep()
+"""
+OF_END: Final = 0x40  # PTRACE_O_TRACEEXIT: it is stopped where it would end, also after SIGKILL
 READ: Final = "\nopen(sys.argv[1], 'rb').read()\n"
-CRASH: Final = "\nopen(sys.argv[1], 'rb')\n"
+CRASH: Final = "\nopen(sys.argv[1], 'rb', 0)"
 WORKS: Final = ("sleep", "ignore", "stopped", "adopt", "renew")
 
 
@@ -139,6 +149,40 @@ def test_a_daemon_ends_however_the_stream_does(rig: Rig, signals: Signals, end: 
 
     wait_until(lambda: not any(map(is_running, left_pids(rig))), "the daemon to be gone")
     os.close(opened.write_end)
+
+
+@pytest.mark.parametrize("end", some_long(["read", "crash"], quick=("read",)))
+def test_a_daemon_that_keeps_the_end_of_the_analyzer_for_itself_is_killed(
+    rig: Rig, signals: Signals, end: str
+) -> None:
+    """By tracing it: the stream would never end, and the launcher wait for it at its own end, too."""
+    work = READ if end == "read" else CRASH + ".read(1)"
+    process = rig.start_python(f"{DAEMON}{TRACE.format(options=0)}\ndaemon(trace){work}")
+
+    opened = connected(rig, signals).open()
+    wait_until(lambda: left_pids(rig), "the tracer")
+    os.write(opened.write_end, bytes(24))
+    os.close(opened.write_end)
+    if end == "read":
+        rig.clients[0].end(opened.stream)
+
+    wait_until(lambda: "analyzer_left_processes" in rig.logged(), "the report")
+    assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
+    assert not any(map(is_running, left_pids(rig)))
+    assert stop(process) == 0
+
+
+def test_an_analyzer_that_is_held_where_it_ends_is_killed(rig: Rig, signals: Signals) -> None:
+    """By a tracer that waits for its end; the launcher stops as always."""
+    process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\ndaemon(trace){READ}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: left_pids(rig), "the tracer")
+    os.close(opened.write_end)
+    rig.clients[0].close()
+
+    assert stop(process) == 0
+    assert not any(map(is_running, left_pids(rig)))
+    assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
 
 
 def test_what_was_left_is_in_the_status(rig: Rig, signals: Signals, store: Store) -> None:
