@@ -109,6 +109,7 @@ RULES: Final = [
     "disk/gate",
     "console/disk_lines",
     "console/event_lines",
+    "console/folding",
     "console/metrics",
     "console/monitor_rules",
     "console/dispatcher_lines",
@@ -214,8 +215,6 @@ CALLBACKS: Final[dict[str, str]] = {}
 FOREIGN_STATE: Final[dict[str, str]] = {
     "capture/compiled.py argtypes": "ctypes: how a function is declared",
     "capture/compiled.py restype": "ctypes: how a function is declared",
-    "console/screen.py title": "rich: how a table gets a title",
-    "console/screen.py title_justify": "rich: how a table gets a title",
     "disk/options.py __signature__": "inspect: how typer learns a function's options",
     "run/command.py obj": "typer: how a command hands something to the next",
     "runtime/command.py excepthook": "threading: how a process learns that one of its threads died",

@@ -7,7 +7,6 @@ only for a terminal: it takes a tenth of a second.
 
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -15,13 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from pcapdj.console.folding import broken, folded
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.streams import discard, environment_of_terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
     from rich.text import Text
 
 
@@ -31,13 +32,9 @@ _AS_TERMINAL: Final = frozenset(
 
 
 _LINE_LIMIT_CHARS: Final = 16_000  # a sentence, and the fields of an event after it
-_INDENT: Final = 4  # of what follows a broken line
-_LEAST_COLUMNS: Final = 40  # on a narrower terminal there is no room to indent
 _LEAST_TEXT_COLUMNS: Final = 10  # beside the labels; rich leaves out what has no column
 _LABEL_GAP: Final = 2
 _BAR_EVERY_S: Final = 0.1
-# blanks and a word; a part in quotes, as `name='a b'`, belongs to its word
-_WORD: Final = re.compile(r"\s*(?:[^\s']*'(?:[^'\\]|\\.)*'\S*|\S+)")
 
 
 class Tone(Enum):
@@ -95,7 +92,8 @@ def show(title: str, lines: Sequence[Line]) -> None:
         from rich.console import Console
 
         if (console := Console(_environ=environment_of_terminal())).is_terminal:
-            console.print(_screen(title, lines, console.width))
+            for each in _screen(title, lines, console.width):
+                console.print(each, soft_wrap=True)
             return
     print_lines(*([title] if title else []), *_whole_lines(lines))
 
@@ -133,9 +131,9 @@ def _shown(line: str) -> str:
     return printable_sentence(line, limit_chars=_LINE_LIMIT_CHARS)
 
 
-def _print(text: str, *, to_stderr: bool) -> None:
+def _print(text: str, *, to_stderr: bool, end: str = "\n") -> None:
     """Print at once: a reader behind a pipe sees each answer when it is there."""
-    print(text, file=sys.stderr if to_stderr else sys.stdout, flush=True)
+    print(text, end=end, file=sys.stderr if to_stderr else sys.stdout, flush=True)
 
 
 def keep_showing(
@@ -149,18 +147,44 @@ def keep_showing(
         Whatever `read_lines` raises.
     """
     from rich.console import Console
-    from rich.live import Live
 
     console = Console(_environ=environment_of_terminal())
-    while not console.is_terminal:
+    while not console.is_terminal or console.is_dumb_terminal:
         show(read_title(), read_lines())
         print_lines("")
         time.sleep(every_s)
-    first = _screen(read_title(), read_lines(), console.width)
-    with Live(first, console=console, auto_refresh=False) as live:
+    shown_rows = 0
+    console.show_cursor(False)
+    try:
         while True:
+            shown_rows = _show_in_place(console, read_title(), read_lines(), shown_rows)
             time.sleep(every_s)
-            live.update(_screen(read_title(), read_lines(), console.width), refresh=True)
+    finally:
+        console.show_cursor()
+
+
+def _show_in_place(console: "Console", title: str, lines: Sequence[Line], rows: int) -> int:
+    """Print a screen over the one before; return how many rows of the terminal it has.
+
+    Args:
+        console: the terminal.
+        title: as `show`.
+        lines: as `show`; those for which the terminal has no row are left out, with a sign.
+        rows: that the screen before has.
+    """
+    shown, before, rows = _screen(title, lines, console.width), rows, 0
+    with console.capture() as capture:
+        for each in shown:
+            needed = max(1, -(-each.cell_len // console.width))
+            if rows + needed > console.height - 2:
+                console.print("…")
+                rows += 1
+                break
+            console.print(each, soft_wrap=True)
+            rows += needed
+    up = f"\x1b[{before}A" if before else ""
+    _print(f"{up}\r\x1b[J{capture.get()}", to_stderr=False, end="")
+    return rows
 
 
 def shows_blocks() -> bool:
@@ -182,29 +206,6 @@ def _columns_of(stream: TextIO) -> int:
     with suppress(OSError):  # the terminal was closed
         fallback = os.get_terminal_size(stream.fileno())
     return shutil.get_terminal_size(fallback).columns
-
-
-def folded(line: str, columns: int) -> Iterator[str]:
-    """Yield the parts of a line, broken at blanks, and never in a quoted name: it can be copied.
-
-    A terminal breaks a line anywhere, also inside a number.
-
-    Args:
-        line: without a line end.
-        columns: that a part may have; a longer word has more, and a narrow terminal changes nothing.
-    """
-    if len(line) <= columns or columns < _LEAST_COLUMNS:
-        yield line
-        return
-    indent = " " * (len(line) - len(line.lstrip()) + _INDENT)
-    part = ""
-    for word in _WORD.findall(line):
-        if part.strip() and len(part) + len(word) > columns:
-            yield part
-            part = indent + word.lstrip()
-        else:
-            part += word
-    yield part
 
 
 @contextmanager
@@ -240,20 +241,19 @@ def _whole_lines(lines: Sequence[Line]) -> list[str]:
     return [f"{line.label:{width}}  {printable_sentence(line.text)}".rstrip() for line in lines]
 
 
-def _screen(title: str, lines: Sequence[Line], columns: int) -> "Table | Text":
-    """Return what rich shows: texts beside their labels, or whole lines where there is no room for that."""
-    from rich.table import Table
+def _screen(title: str, lines: Sequence[Line], columns: int) -> "list[Text]":
+    """Return the lines of a terminal: texts beside their labels, or whole where there is no room for that.
+
+    A line that cannot be broken is longer than the terminal, which breaks it; copied, it is one line.
+    """
     from rich.text import Text
 
-    if columns < max((len(line.label) for line in lines), default=0) + _LABEL_GAP + _LEAST_TEXT_COLUMNS:
-        return Text("\n".join(map(_shown, [*([title] if title else []), *_whole_lines(lines)])))
-    grid = Table.grid(padding=(0, _LABEL_GAP))
-    grid.title = Text(printable_sentence(title), style="bold") if title else None
-    grid.title_justify = "left"
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+    shown = [Text(printable_sentence(title), style="bold")] if title else []
+    width = max((len(line.label) for line in lines), default=0) + _LABEL_GAP
+    if columns < width + _LEAST_TEXT_COLUMNS:
+        return [*shown, *map(Text, map(_shown, _whole_lines(lines)))]
     for line in lines:
-        grid.add_row(
-            Text(printable_sentence(line.label)), Text(printable_sentence(line.text), style=line.tone.value)
-        )
-    return grid
+        parts = broken(printable_sentence(line.text), columns - width)
+        for label, part in zip_longest([printable_sentence(line.label)], parts, fillvalue=""):
+            shown.append(Text.assemble((label.ljust(width), "bold"), (part, line.tone.value)))
+    return shown

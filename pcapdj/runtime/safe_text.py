@@ -16,6 +16,11 @@ PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, 
 _MESSAGE_LIMIT_CHARS = 160
 _SENTENCE_LIMIT_CHARS = 4000
 _IN_URL: Final = {ord(each): f"%{ord(each):02X}" for each in "%?#\t\r\n"}
+# how the commands begin that are offered for pasting; not the name before a message, as in `pcapdj run: ..`
+_COMMAND: Final = re.compile(
+    r"(?:pcapdj [a-z][a-z-]*+(?!:)|chmod |chown |setfacl |nfs4_getfacl |bash |exec )"
+)
+_OFFERED: Final = re.compile(rf"(?<!\S){_COMMAND.pattern}")
 _PLAIN_WORD: Final = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # Python counts them as printable, but no terminal shows them: marks and letters without a form, and blanks.
 # With one of them two names look the same, or a text has more in it than is seen.
@@ -81,13 +86,22 @@ def shell_line(words: Iterable[str]) -> str:
     return " ".join(map(shell_word, words))
 
 
+def begins_command(text: str) -> bool:
+    """Report whether a text begins with a command that is offered for pasting."""
+    return _COMMAND.match(text) is not None
+
+
 def printable_sentence(sentence: str, *, limit_chars: int = _SENTENCE_LIMIT_CHARS) -> str:
     """Return the sentence on one line, at most 4000 characters of it, or the limit.
 
-    Quotes stay, what could act on a terminal is escaped.
+    Quotes stay, what could act on a terminal is escaped. Of a sentence that is cut, the last command is left
+    out: half of one would be another command.
     """
-    shown = without_effect(sentence[:limit_chars])
-    return shown if len(sentence) <= limit_chars else shown + "…"
+    if len(sentence) <= limit_chars:
+        return without_effect(sentence)
+    shown = sentence[:limit_chars]
+    *_, command = [len(shown), *(found.start() for found in _OFFERED.finditer(shown))]
+    return without_effect(shown[:command]) + "…"
 
 
 def without_effect(text: str, kept: str = "") -> str:

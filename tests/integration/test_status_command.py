@@ -189,7 +189,7 @@ def test_the_watched_screen_is_redrawn_in_place(store: Store) -> None:
             nonlocal seen
             terminal.shows("no such words")
             seen = terminal.raw
-            return "\x1b[1A" in seen and "\x1b[33mno controller has reported yet" in seen
+            return "A\r\x1b[J" in seen and "\x1b[33mno controller has reported yet" in seen
 
         wait_until(is_redrawn, "the screen to be redrawn")
         shown_s = []

@@ -19,11 +19,11 @@ from support.forkserver import clean_environment
 from support.rows import each_row
 from support.waiting import wait_until
 
+from pcapdj.console.folding import folded
 from pcapdj.console.screen import (
     ClosableStream,
     Line,
     Tone,
-    folded,
     keep_showing,
     print_fitted,
     print_json,
@@ -102,20 +102,62 @@ def test_titles_labels_and_lines_do_not_act_on_a_terminal(capsys: pytest.Capture
 
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_long_texts_are_folded_beside_their_labels(capsys: pytest.CaptureFixture[str]) -> None:
-    """Even a path without a space; labels and title stand at the left."""
-    show("What", [*LINES, Line("Disk", "/an/output/folder")])
-    screen = [line.rstrip() for line in printed(capsys)]
-    show("", [Line("Failed last", "/an/output/folder")])
+    """Labels and title stand at the left; a path is longer than the terminal, and can be copied."""
+    show("What", [*LINES, Line("Disk", "is below /an/output/folder")])
 
-    assert printed(capsys) == ["Failed last  /an/output/", "             folder     "]
-    assert screen == [
+    assert printed(capsys) == [
         "What",
         "Gate      open",
         "          20.0 GiB free",
         "Analyzer  [b]failing[/b]",
-        "Disk      /an/output/fol",
-        "          der",
+        "Disk      is below",
+        "          /an/output/folder",
     ]
+
+
+@pytest.mark.parametrize("columns", [24, 40, 78, 90, 100, 120])
+def test_no_line_end_is_put_into_an_offered_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """A shell would take what follows for another command: an id, which another program chose."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    command = "pcapdj requeue --lane taps --stream /tmp/program"
+    show("", [Line("Analyzer", f"stream /tmp/program broke off; to feed its files again: {command}")])
+
+    assert command in printed(capsys)[-1]
+    hint = f"chmod o-w {'x' * 200}, or wait"
+    assert [*folded(f"'/in' can be changed by all users. Remove that with {hint}", columns)][-1].endswith(
+        hint
+    )
+
+
+def test_the_name_before_a_message_begins_no_command() -> None:
+    """`pcapdj run: ..` is broken as any other line."""
+    assert [*folded("pcapdj run: " + "word " * 8, 40)] == [
+        "pcapdj run: " + " ".join(["word"] * 5),
+        "    word word word",
+    ]
+
+
+def test_a_watched_screen_breaks_no_command_and_is_as_high_as_the_terminal() -> None:
+    """What has no row is left out with a sign; the cursor goes up as many rows as were shown."""
+    long = "word " * 20 + "pcapdj status " + "x" * 70
+    program = f"""
+from pcapdj.console.screen import Line, keep_showing
+shown = [[Line("", {long!r})], [Line("A", "text")] * 30, [Line("B", "last")]]
+def lines():
+    if not shown: raise SystemExit
+    return shown.pop(0)
+keep_showing(str, lines, every_s=0)
+"""
+    printed, _ = on_terminal(program, "stdout")
+
+    first, second, last = re.split(r"\x1b\[\d+A", re.sub(r"\x1b\[[\d;?]*[hmlJ]", "", printed))
+    assert "pcapdj status " + "x" * 70 in first
+    assert second.split() == [*["A", "text"] * 22, "…"]
+    assert last.split() == ["B", "last"]
+    assert re.findall(r"\x1b\[(\d+)A", printed) == ["6", "23"]
 
 
 @pytest.mark.parametrize("columns", ["1", "9", "15"])

@@ -117,6 +117,15 @@ def test_a_path_that_begins_with_a_dash_is_no_option() -> None:
     assert shell_path(Path("in/-x")) == "in/-x"
 
 
+def test_of_a_sentence_that_is_cut_no_command_is_left() -> None:
+    """Half of a path is another one, and an open quote takes what is pasted next."""
+    path = shell_path(Path("/in/" + "\udcff" * 1600))
+    hint = f"It is open to all. Remove that with chmod o-w {path}, or wait."
+
+    assert printable_sentence(hint) == "It is open to all. Remove that with …"
+    assert printable_sentence(hint, limit_chars=16_000) == hint
+
+
 def test_a_sentence_of_megabytes_is_cut() -> None:
     """It would fill the screen and the log."""
     assert printable_sentence("x" * 2_000_000) == "x" * 4000 + "…"
