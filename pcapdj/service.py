@@ -9,8 +9,10 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from configparser import RawConfigParser
+from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -21,13 +23,15 @@ from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.settings_file import NAME as SETTINGS
-from pcapdj.runtime.trust import calling_user, check_folder, check_open_folder
+from pcapdj.runtime.trust import calling_user, check_folder, check_open_folder, check_places, check_way
 from pcapdj.runtime.whole_file import write_whole_in
 
 CONF: Final = "supervisord.conf"
 INBOX: Final = "inbox"
 OPEN_FOLDERS: Final = (INBOX, "out")
-_SUPERVISORDS_FOLDERS: Final = ("var/run", "var/log")
+_LOGS: Final = "var/log"
+_SUPERVISORDS_FOLDERS: Final = ("var/run", _LOGS)
+_SUPERVISORDS_PID: Final = "var/run/supervisord.pid"
 _REDIS_DATA: Final = "var/redis"
 PRIVATE_FOLDERS: Final = ("var", *_SUPERVISORDS_FOLDERS, _REDIS_DATA)
 _MODE: Final = 0o755
@@ -124,10 +128,32 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
         if not is_folder(present) or not os.access(present, os.W_OK | os.X_OK):
             yield f"{quoted(name)} cannot be written by this user"
         elif present == place and name in (_REDIS_DATA, logdir):
-            try:
-                check_folder(place, allows_sticky=False, caller=calling_user())
-            except CannotCreate as exc:  # the role that writes there refuses it
-                yield str(exc)
+            yield from _refusal(partial(check_folder, place, allows_sticky=False, caller=calling_user()))
+    yield from _refusal(partial(check_supervisords_files, folder))
+
+
+def _refusal(check: Callable[[], None]) -> Iterator[str]:
+    """Yield why the role, or command, that writes there refuses it."""
+    try:
+        check()
+    except CannotCreate as exc:
+        yield str(exc)
+
+
+def check_supervisords_files(folder: Path) -> None:
+    """Refuse what another user left where supervisord writes while `var/log` and `var/run` were open to all.
+
+    A link leads where that user wants, a pipe holds supervisord for ever, and a file is theirs to read.
+
+    Raises:
+        CannotCreate: there is such a thing, or another user can replace what a link of this user leads to.
+    """
+    places = [folder / _SUPERVISORDS_PID]
+    with suppress(OSError), os.scandir(folder / _LOGS) as entries:  # else supervisord reports it
+        places += [Path(each.path) for each in entries if not each.is_dir(follow_symlinks=False)]
+    check_places(places)
+    for link in filter(Path.is_symlink, places):
+        check_way(link)
 
 
 def write_layout(folder: Path, text: str, settings: str = "", *, force: bool = False) -> bool:

@@ -35,10 +35,9 @@ from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.trust import check_way, has_service
-from pcapdj.service import CONF, configuration_parser
+from pcapdj.runtime.trust import has_service
+from pcapdj.service import CONF, check_supervisords_files, configuration_parser
 
-_LOG_FOLDER: Final = "var/log"
 _BEGIN_S: Final = 20.0  # it runs within a second; later only on a very busy machine
 _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
 _LOOK_S: Final = 0.1
@@ -99,7 +98,7 @@ class Supervisord:
 
     Raises:
         ConfigError: no service is here, or another user's.
-        CannotCreate: a link of another user is where supervisord would write a log.
+        CannotCreate: as `service.check_supervisords_files`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,8 +108,7 @@ class Supervisord:
                 hint="Change to the service's folder, or make one with 'pcapdj init DIR'.",
             )
         self._folder = folder.absolute()
-        for each in _links_in(self._folder / _LOG_FOLDER):
-            check_way(each)
+        check_supervisords_files(self._folder)
         self._socket = SupervisordSocket(self._folder)
 
     def pid(self) -> int:
@@ -242,14 +240,6 @@ class Supervisord:
         except Fault as exc:
             if exc.faultCode not in (accepted, Faults.SPAWN_ERROR):  # its state has the reason
                 raise PcapdjError(f"supervisord refuses to change {name}: {words_of(exc)}.") from exc
-
-
-def _links_in(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return [Path(each.path) for each in entries if each.is_symlink()]
-    except OSError:  # supervisord reports it
-        return []
 
 
 def _check_names(names: Collection[str], known: Collection[str]) -> None:

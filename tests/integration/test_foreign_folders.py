@@ -351,6 +351,27 @@ def test_supervisord_writes_no_log_through_a_link_of_another_user(
     assert "does not run" in pcapdj("down", cwd=short_path).stderr
 
 
+@pytest.mark.parametrize(("make", "kind"), [(Path.touch, "a file"), (os.mkfifo, "a named pipe")])
+@pytest.mark.parametrize("name", ["log/dispatcher.log", "log/supervisord.log", "run/supervisord.pid"])
+def test_supervisord_opens_no_file_that_another_user_left(
+    make: Callable[[Path], object], kind: str, name: str, short_path: Path
+) -> None:
+    """It would hang in the open of a pipe, deaf to `down`; and that user could read and change the logs."""
+    write_layout(short_path, "[supervisord]")
+    place = short_path / "var" / name
+    make(place)
+    place.chmod(0o666)
+    give_away(place)
+
+    ended = {command: pcapdj(command, cwd=short_path) for command in ("up", "down", "restart")}
+    checked = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS)
+
+    sentence = f"'{place}' is {kind} of {NAME}."
+    assert {done.returncode for done in ended.values()} == {ExitCode.CANNOT_CREATE}
+    assert all(done.stderr.startswith(f"pcapdj {command}: {sentence}") for command, done in ended.items())
+    assert sentence in re.sub(r"\s+", " ", checked.stdout)
+
+
 @pytest.mark.parametrize("name", [".", CONF, "var/run", "var/log", "above"])
 @pytest.mark.parametrize("entry", ["user", "group"])
 def test_a_service_that_others_can_change_by_an_acl_is_refused(
