@@ -69,7 +69,7 @@ def foreign_child_setup() -> Callable[[], None]:
 
     def set_up() -> None:
         ask_for_death_signal()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _refuse_core_dump()
         for number in settable:
             with suppress(OSError):
                 signal.signal(number, signal.SIG_DFL)
@@ -110,6 +110,22 @@ def end_predicate(code: int) -> str:
     return f"{'was ' if code < 0 else ''}{end_text(code)}"
 
 
+def _refuse_core_dump() -> None:
+    """Let this process and its children leave no core dump, neither as a file nor for another program.
+
+    The program of kernel.core_pattern, as systemd-coredump, gets one whatever the limit is; but the kernel
+    takes a limit of 1 byte for that program's own crash. Where the limit is 0 for good, a dump has no memory.
+
+    Source: core(5), "Controlling which mappings are written to the core dump"; do_coredump of Linux.
+    """
+    with suppress(OSError):  # not for a process that only root can look into: its parent has done it
+        filter_of_mappings = os.open("/proc/self/coredump_filter", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(filter_of_mappings, b"0")
+        os.close(filter_of_mappings)
+    with suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
 def hide_from_user() -> None:
     """Let only root look into this process: its memory, environment and descriptors, until it calls exec.
 
@@ -119,6 +135,7 @@ def hide_from_user() -> None:
     Source: prctl(2) PR_SET_DUMPABLE; ptrace(2), "Ptrace access mode checking".
     """
     if not os.environ.get("PCAPDJ_DEBUGGER"):
+        _refuse_core_dump()
         _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

@@ -1,5 +1,6 @@
 """The documented sandbox: the analyzer reads the stream and writes its folder, and reaches nothing else."""
 
+import os
 import re
 import shlex
 import shutil
@@ -80,3 +81,26 @@ def test_suricata_works_with_exactly_the_documented_command(rig: Rig, signals: S
     assert stop(process) == 0
     assert "exit='exited 0'" in rig.logged()
     assert (rig.latest() / "eve.json").exists()
+
+
+@needs_bubblewrap
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_behind_a_launcher_of_root_the_sandbox_needs_another_user(rig: Rig, signals: Signals) -> None:
+    """Else root in it is root of the machine. The stream is a descriptor then, and is not bound."""
+    for folder in (rig.folder, *list(rig.folder.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    rig.logs.mkdir(mode=0o755)
+    capture = rig.folder / "1.pcap"
+    capture.write_bytes(classic(numbered(1, 20, 100)))
+    words = documented()
+    place = words.index("{pipe}") - 1
+    del words[place : place + 3]
+    probe = [*PROBE[:-1], f"id -u > uid; [ -w /proc/sys/kernel/core_pattern ] && touch escape; {PROBE[-1]}"]
+    process = rig.start(*words, *probe, options=("--analyzer-user", "nobody"))
+    feed_stream(rig, signals, capture)
+
+    assert stop(process) == 0
+    assert (rig.latest() / "copy").read_bytes() == capture.read_bytes()
+    assert (rig.latest() / "uid").read_text() == "65534\n"
+    assert not (rig.latest() / "escape").exists()
+    assert len((rig.latest() / "processes").read_text().split()) <= 4

@@ -145,5 +145,6 @@ def test_a_listing_opens_each_file_once(tmp_path: Path, kind: str) -> None:
     is_counted = False
 
     counts = Counter(path for path in opened if isinstance(path, bytes))
+    assert counts.pop(os.fsencode(tmp_path)) == 1
     assert counts.keys() == set(names)
     assert counts.total() <= len(names) + 8
