@@ -187,7 +187,7 @@ class Inbox:
             self._batch = extend_batch(batch, now_s)
             return {}
         arrived = between(self._arrived, self._stops)
-        found = {name: state for name in arrived if (state := _state_of(name))}
+        found = {name: state for name in arrived if (state := self._state_of(name))}
         self._arrived, self._batch = set(), None
         return found
 
@@ -195,12 +195,12 @@ class Inbox:
         names = self._list().names
         unreported = set(names).difference(self._arrived, self._waiting, self._handled)
         return any(
-            (state := _state_of(name)) and state.size_bytes for name in between(unreported, self._stops)
+            (state := self._state_of(name)) and state.size_bytes for name in between(unreported, self._stops)
         )
 
     def _take_unchanged(self, name: bytes, now_s: float) -> FileState | None:
         """Remove a waiting file; return its state unless it changed (then it waits again) or is gone."""
-        state, before = _state_of(name), self._waiting.pop(name)
+        state, before = self._state_of(name), self._waiting.pop(name)
         if state is None or state == before.state:
             return state
         self._waiting[name] = updated(before, state, now_s)
@@ -226,10 +226,13 @@ class Inbox:
             self._arrived |= complete
             self._batch = extend_batch(self._batch, now_s)
         for name in between(events.created - complete, self._stops):
-            if not self._is_hidden(name) and (state := _state_of(name)):
+            if not self._is_hidden(name) and (state := self._state_of(name)):
                 self._wait_for(name, state, now_s)
         if events.are_incomplete:
             self._rescan_at_s = now_s
+
+    def _state_of(self, name: bytes) -> FileState | None:
+        return _state_of(name, follows_links=not self._roots)
 
     def _list(self) -> Folder:
         return list_folder(self.folder, recursive=self._recursive, roots=self._roots, stops=self._stops)
@@ -240,7 +243,7 @@ class Inbox:
             self.problem = f"cannot be read completely: {found.errors[-1].strerror}"
         present = set[bytes]()
         for name in between(found.names, self._stops):
-            if (state := _state_of(name)) and state.size_bytes:
+            if (state := self._state_of(name)) and state.size_bytes:
                 present.add(name)
                 self._wait_for(name, state, now_s)
             elif state:
@@ -302,13 +305,13 @@ def _inode_of(folder: bytes) -> tuple[int, int] | None:
 
 def states_of(names: Iterable[bytes]) -> dict[bytes, FileState]:
     """Return the states of the files that can be seen."""
-    return {name: state for name in names if (state := _state_of(name))}
+    return {name: state for name in names if (state := _state_of(name, follows_links=True))}
 
 
-def _state_of(name: bytes) -> FileState | None:
+def _state_of(name: bytes, *, follows_links: bool) -> FileState | None:
     """Return the file's state; None if it is gone or cannot be seen."""
     try:
-        found = os.stat(name)  # noqa: PTH116 - bytes
+        found = os.stat(name, follow_symlinks=follows_links)  # noqa: PTH116 - bytes
     except OSError:
         return None
-    return FileState(found.st_size, found.st_mtime_ns)
+    return None if stat.S_ISLNK(found.st_mode) else FileState(found.st_size, found.st_mtime_ns)

@@ -591,6 +591,11 @@ def test_a_link_below_a_root_is_skipped_wherever_it_leads(tmp_path: Path) -> Non
 
     assert [*inbox.take_complete(1000.0)] == [os.fsencode(tmp_path / "in/x")]
     assert inbox.counts().skipped == {"link below a root": 3}
+
+    (tmp_path / "in" / "late").symlink_to("../out/y")  # an event reports it before a listing does
+    select.select(inbox.descriptors, [], [])
+    inbox.refresh(1001.0)
+    assert inbox.counts().waiting == 0
     inbox.close()
 
 
