@@ -15,7 +15,7 @@ from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import quoted, to_name, to_text
+from pcapdj.runtime.safe_text import command_about, quoted, to_name, to_text
 from pcapdj.runtime.units import human_size
 from pcapdj.store.bounded import read_page
 from pcapdj.store.client import Store
@@ -98,7 +98,8 @@ def _list(store: Store, first: int, most: int | None, *, as_json: bool) -> None:
                 print_lines(_line(f"{place:,}", item.name, item.size_bytes))
         shown += len(page)
     if not as_json and (more := length - first - shown) > 0:
-        print_lines(f"and {more:,} more: pcapdj queue --from {first + shown + 1}")
+        command = command_about(store.keys.lane, "queue", "--from", str(first + shown + 1))
+        print_lines(f"and {more:,} more: {command}")
 
 
 def _line(label: str, name: bytes, size_bytes: int | None, state: str = "") -> str:

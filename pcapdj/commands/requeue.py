@@ -18,7 +18,7 @@ from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import quoted, shell_path, to_name
+from pcapdj.runtime.safe_text import command_about, quoted, shell_path, to_name
 from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_list
@@ -84,7 +84,10 @@ def requeue(  # noqa: PLR0913 - an option each
     if has_range:
         wanted = in_time_range(Conditions(), since, until, times)
         look = partial(_look, store, wanted, reading_roots(roots))
-        _look_again(look, open_stream(store), run_command(since, until), queues=yes, mixes=into_open_stream)
+        command = run_command(since, until, times.value, store.keys.lane, [*map(str, roots or ())])
+        finish = command_about(store.keys.lane, "finish")
+        hint = f"End it first with '{finish}', use --into-open-stream, or feed them by themselves: {command}"
+        _look_again(look, open_stream(store), hint, queues=yes, mixes=into_open_stream)
         return
     if stream:
         _requeue_stream(store, stream)
@@ -152,7 +155,7 @@ def _where_it_went(store: Store, name: bytes) -> str:
     if not to:
         return f"{quoted(name)} was removed to make room."
     how = "compressed" if record.get("how") == "compressed" else "moved"
-    command = f"pcapdj import --again {shell_path(Path(to))}"
+    command = f"{command_about(store.keys.lane, 'import', '--again')} {shell_path(Path(to))}"
     return f"{quoted(name)} was {how} to {quoted(to)} to make room: {command}"
 
 
@@ -193,7 +196,7 @@ def _look(store: Store, wanted: Conditions, roots: Sequence[bytes], *, queues: b
 def _look_again(
     look: Callable[..., SecondLook],
     stream: StreamInUse | None,
-    command: str,
+    hint: str,
     *,
     queues: bool,
     mixes: bool,
@@ -203,7 +206,7 @@ def _look_again(
     Args:
         look: looks which these are, with `queues`.
         stream: that is open; None: none is.
-        command: that feeds them by themselves.
+        hint: what to do if they do not fit into it.
         queues: queue them.
         mixes: also into a stream whose packets are of another time.
     """
@@ -215,8 +218,6 @@ def _look_again(
         _show(found)
     if stream and not mixes and mixes_times(found, stream):
         sentence = f"Stream {stream.id} is open: packets of another time would be mixed into it."
-        hint = "End it first with 'pcapdj finish', use --into-open-stream, or feed them by themselves:"
-        hint = f"{hint} {command}"
         if queues:
             raise PcapdjError(sentence, hint=hint)
         print_lines(f"{sentence} {hint}")

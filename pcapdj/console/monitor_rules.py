@@ -18,10 +18,10 @@ from typing import Final
 
 from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.snapshot_fields import Fields, number_in
-from pcapdj.console.status_lines import command_about, without_exact_bytes
+from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.console.waiting_lines import GATE, STALLED_S, suspenders_text
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.safe_text import command_about, printable, printable_sentence, quoted
 from pcapdj.runtime.units import rough_duration
 
 ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf

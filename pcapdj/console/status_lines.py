@@ -14,7 +14,7 @@ from pcapdj.console.screen import Line, Tone
 from pcapdj.console.snapshot_fields import Fields, count_in, number_in, reason_text, several_in, silence_text
 from pcapdj.console.waiting_lines import waiting_lines
 from pcapdj.runtime.numbers import counted
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_line
+from pcapdj.runtime.safe_text import command_about, printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration
 
 _STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
@@ -255,17 +255,6 @@ def _to_feed_again(stream: str, state: str, lane: str) -> str:
         return f"stream {printable(stream)} {state}"
     command = command_about(lane, "requeue", "--stream", stream)
     return f"stream {printable(stream)} {state}; to feed its files again: {command}"
-
-
-def command_about(lane: str, name: str, *words: str) -> str:
-    """Return a command about a lane, to paste into a shell.
-
-    Args:
-        lane: empty for the default lane.
-        name: of the command.
-        words: that follow.
-    """
-    return shell_line(["pcapdj", name, *(["--lane", lane] if lane else []), *words])
 
 
 def _suspect_lines(snapshot: Fields) -> Iterator[Line]:

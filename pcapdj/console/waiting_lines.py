@@ -15,7 +15,7 @@ from pcapdj.console.disk_lines import can_be_free, number_text
 from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.snapshot_fields import Fields, number_in, silence_text
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.safe_text import command_about, printable, printable_sentence, quoted
 from pcapdj.runtime.units import rough_duration
 
 LABEL: Final = "Waits for"
@@ -191,7 +191,8 @@ def _without_lead(sentence: str, snapshot: Fields) -> str:
     stream = str((snapshot.get("consumer") or {}).get("stream") or "")
     if text != _FILES or not stream or snapshot.get("finish"):
         return text
-    return f"{text}; stream {printable(stream)} stays open until 'pcapdj finish'"
+    command = command_about(str(snapshot.get("lane") or ""), "finish")
+    return f"{text}; stream {printable(stream)} stays open until '{command}'"
 
 
 def _tone_of(sentence: str) -> Tone:

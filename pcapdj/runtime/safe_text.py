@@ -86,6 +86,17 @@ def shell_line(words: Iterable[str]) -> str:
     return " ".join(map(shell_word, words))
 
 
+def command_about(lane: str, name: str, *words: str) -> str:
+    """Return a command about a lane, to paste into a shell.
+
+    Args:
+        lane: empty for the default lane.
+        name: of the command.
+        words: that follow.
+    """
+    return shell_line(["pcapdj", name, *(["--lane", lane] if lane else []), *words])
+
+
 def begins_command(text: str) -> bool:
     """Report whether a text begins with a command that is offered for pasting."""
     return _COMMAND.match(text) is not None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pcapdj.runtime.safe_text import shell_line
+from pcapdj.runtime.safe_text import command_about
 from pcapdj.store.bounded import Track
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import fed_files
@@ -127,11 +127,11 @@ def mixes_times(found: SecondLook, stream: StreamInUse) -> bool:
     return found.first_ns is None or stream.last_ns is None or found.first_ns < stream.last_ns
 
 
-def run_command(since: str, until: str) -> str:
+def run_command(since: str, until: str, times: str, lane: str, roots: Sequence[str]) -> str:
     """Return the command that feeds the files of a time range, as typed, by themselves."""
-    limits = [("--since", since), ("--until", until)]
+    limits = [("--since", since), ("--until", until), *(("--root", root) for root in roots)]
     words = [word for option, text in limits if text for word in (option, text)]
-    journal = shell_line(["pcapdj", "journal", "--times", "packets", *words, "--print0"])
+    journal = command_about(lane, "journal", "--times", times, *words, "--print0")
     return f"{journal} | xargs -0 -x pcapdj run --logdir second-look"
 
 

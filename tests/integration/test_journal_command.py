@@ -287,17 +287,18 @@ def test_old_packets_are_not_mixed_into_an_open_stream(run: Run, store: Store, f
     """The refusal offers `finish`, `run`, and to do it all the same."""
     consumer = {"stream": "b", "state": "reading", "heartbeat_s": f"{time.time() + 60:.3f}"}
     store.redis.hset(store.keys.consumer, mapping=dict[Any, Any](consumer))
-    words = ("--since", "2023-11-14", "--until", "2023-11-14")
+    root, lane = files[0].parent, store.keys.lane
+    words = ("--since", "2023-11-14", "--until", "2023-11-14", "--root", str(root))
 
     shown, refused = run(requeue.app, *words), run(requeue.app, *words, "--yes")
 
     command = (
-        "pcapdj journal --times packets --since 2023-11-14 --until 2023-11-14 --print0"
-        " | xargs -0 -x pcapdj run --logdir second-look"
+        f"pcapdj journal --lane {lane} --times packets --since 2023-11-14 --until 2023-11-14"
+        f" --root {root} --print0 | xargs -0 -x pcapdj run --logdir second-look"
     )
     assert (shown[0], refused[0]) == (0, 1)
     assert "Stream b is open: packets of another time would be mixed into it." in shown[1]
-    assert "'pcapdj finish'" in refused[2]
+    assert f"'pcapdj finish --lane {lane}'" in refused[2]
     assert command in refused[2]
     assert queued(store) == []
     assert run(requeue.app, *words, "--yes", "--into-open-stream")[1] == "1 of 1 queued again.\n"

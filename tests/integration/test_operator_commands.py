@@ -671,9 +671,10 @@ def test_requeue_of_a_file_that_made_room_names_where_it_went(run: Run, store: S
         processed(store, name, "s1")
         store.redis.hset(store.keys.reclaimed, name, json.dumps(record))
     store.redis.hset(store.keys.suspect, "s1", "The disk was full.")
+    command = f"pcapdj import --lane {store.keys.lane} --again"
     sentences = [
-        "'/in/1.pcap' was moved to '/old/1 a.pcap' to make room: pcapdj import --again '/old/1 a.pcap'",
-        "'/in/2.pcap' was compressed to '/in/2.pcap.zst' to make room: pcapdj import --again /in/2.pcap.zst",
+        f"'/in/1.pcap' was moved to '/old/1 a.pcap' to make room: {command} '/old/1 a.pcap'",
+        f"'/in/2.pcap' was compressed to '/in/2.pcap.zst' to make room: {command} /in/2.pcap.zst",
         "'/in/3.pcap' was removed to make room.",
     ]
 

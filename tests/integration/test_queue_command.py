@@ -122,11 +122,11 @@ def test_what_is_removed_and_moved_is_an_event(run: Run, store: Store, inbox: Pa
 
 
 @pytest.mark.usefixtures("inbox")
-def test_a_long_queue_is_shown_page_by_page(run: Run) -> None:
+def test_a_long_queue_is_shown_page_by_page(run: Run, store: Store) -> None:
     """The last line has the command for the next page."""
     page, rest, everything = run("--most", "2"), run("--from", "4"), run("--most", "0")
 
-    assert page[1].endswith("and 3 more: pcapdj queue --from 3\n")
+    assert page[1].endswith(f"and 3 more: pcapdj queue --lane {store.keys.lane} --from 3\n")
     assert [line.split()[0] for line in rest[1].splitlines()[1:]] == ["4", "5"]
     assert everything[1].count("\n") == 6
 

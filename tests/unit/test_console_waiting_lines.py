@@ -175,6 +175,7 @@ def test_the_queue_is_waited_for_while_a_stream_stays_open() -> None:
     assert texts([IDLE], consumer=reading) == [
         "files in the queue; stream ab12 stays open until 'pcapdj finish'"
     ]
+    assert texts([IDLE], consumer=reading, lane="tap")[0].endswith("until 'pcapdj finish --lane tap'")
     assert texts([IDLE], consumer=reading, finish="empty")[0] == "files in the queue"
     assert [each.tone for each in waiting_lines({"dispatchers": [IDLE]}, 0)] == [Tone.PLAIN]
 
