@@ -533,7 +533,7 @@ def test_whole_files_are_read_where_their_size_is_known() -> None:
     readers = {"read_text", "read_bytes", "readlines", "copytree", "copyfileobj"}
     of_the_kernel = {
         *("runtime/lock.py", "runtime/process.py", "commands/check.py"),
-        *("analyzer/process.py", "runtime/process_tree.py", "runtime/leftover_processes.py"),
+        *("analyzer/process.py", "runtime/process_tree.py"),
     }
     of_the_package = {"service.py", "store/client.py"}
 

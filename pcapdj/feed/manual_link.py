@@ -143,8 +143,8 @@ def processes_with(path: Path) -> list[int]:
 
 
 def _has_open(pid: int, wanted: os.stat_result) -> bool:
-    with suppress(OSError):  # another user's, or gone
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as opened:  # another user's, or gone
+        for descriptor in opened:  # one by one: a process may have a million
             with suppress(OSError):
                 if os.path.samestat(descriptor.stat(), wanted):
                     return True

@@ -20,11 +20,13 @@ Source: proc_pid_environ(5), proc_pid_root(5), pidfd_open(2).
 """
 
 import os
+import re
 import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,8 @@ _LIMIT_S: Final = 1.0  # for all of them to be gone; a process in an uninterrupt
 _POLL_S: Final = 0.005
 _LARGEST_PID: Final = 1 << 22
 _PARTS: Final = 3  # of the mark of a command
+_MOST_BYTES: Final = 6 << 20  # that arguments and environment of a new program have together (execve(2))
+_MOST_MARKS: Final = 16  # of a process; a program that was not made for it has one
 
 
 def mark_of(pipe: Path) -> dict[str, str]:
@@ -108,10 +112,14 @@ def _has_folder(process: Path, folder: Path) -> bool:
 
 
 def _marks(process: Path, name: str) -> list[bytes]:
-    """Return the values of a variable of a process; one of another user has none that this one could read."""
-    prefix = name.encode() + b"="
-    variables = (process / "environ").read_bytes().split(b"\0")
-    return [each.removeprefix(prefix) for each in variables if each.startswith(prefix)]
+    """Return the values of a variable of a process; one of another user has none that this one could read.
+
+    Any process can have the kernel show any part of its memory here, terabytes of it (prctl(2), PR_SET_MM).
+    """
+    with (process / "environ").open("rb") as file:
+        environment = file.read(_MOST_BYTES)
+    found = re.finditer(rb"(?<![^\0])%b=([^\0]*)" % name.encode(), environment)
+    return [each[1] for each in islice(found, _MOST_MARKS)]
 
 
 def _is_of_pipe(process: Path, place: Path) -> bool:

@@ -151,8 +151,8 @@ def _pids_with_lock(found: os.stat_result) -> list[int]:
     """
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
     pids: list[tuple[bool, int]] = []
-    with suppress(OSError, ValueError, IndexError):
-        for line in _LOCKS.read_text(encoding="ascii").splitlines():
+    with suppress(OSError, ValueError, IndexError), _LOCKS.open(encoding="ascii") as lines:
+        for line in lines:  # one by one: any user may have a million locks
             fields = line.split()
             place = fields[5].rpartition(":")
             if fields[1] == "FLOCK" and place[2] == str(found.st_ino) and int(fields[4]) > 0:

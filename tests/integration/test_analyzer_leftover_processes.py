@@ -339,3 +339,43 @@ def test_a_service_in_a_container_with_a_pipe_of_the_same_path_is_left_alone(
         finally:
             container.kill()
             container.wait()
+
+
+# A process of any user chooses what the kernel shows as its environment: memory that it never touched
+LARGE: Final = """
+import ctypes, mmap
+libc, size = ctypes.CDLL(None), 1 << 27
+libc.mmap.restype = libc.sbrk.restype = ctypes.c_void_p
+place = libc.mmap(None, ctypes.c_size_t(size), mmap.PROT_READ, 0x4022, -1, 0)  # PRIVATE, ANONYMOUS, NORESERVE
+of = [0] * 4 + [int(each) for each in open("/proc/self/stat").read().rpartition(")")[2].split()[1:]]
+start = (*of[26:28], *of[45:48], libc.sbrk(0), of[28], *of[48:50], place, place + size, 0, 0xFFFFFFFF << 32)
+print(libc.prctl(35, 14, (ctypes.c_uint64 * 13)(*start), ctypes.c_ulong(104), ctypes.c_ulong(0)), flush=True)
+input()
+"""
+SEARCHES: Final = ("end_leftover_processes(Path('/nowhere/pipe'))", "end_leftover_commands()")
+SEARCH: Final = """
+from pathlib import Path
+from pcapdj.runtime.leftover_processes import end_leftover_commands, end_leftover_processes
+from support.peak_memory import highest_bytes
+before_bytes = highest_bytes()
+{}
+print(highest_bytes() - before_bytes)
+"""
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_no_process_fills_the_memory_of_the_search_by_its_environment(search: str) -> None:
+    """Arguments and environment of a new program have at most 6 MiB; more is read of none."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LARGE], stdin=pipe, stdout=pipe) as large:
+        assert large.stdin is not None
+        assert large.stdout is not None
+        if large.stdout.readline() != b"0\n":
+            pytest.skip("this kernel lets no process set its memory map")
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", SEARCH.format(search)]
+
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+        large.stdin.close()
+    assert int(found.stdout) < 64 << 20

@@ -1,13 +1,17 @@
 """One process per role, by a lock that the kernel releases when its holder ends."""
 
+import fcntl
+import os
+import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ExitCode
-from pcapdj.runtime.lock import Lock
+from pcapdj.runtime.lock import Lock, holder_of
 
 HOLDER = """
 import sys
@@ -56,3 +60,21 @@ def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         with pytest.raises(CannotCreate, match=place.name):
             Lock(place, "dispatcher")
     assert target.read_text() == "precious"
+
+
+def test_locks_of_other_processes_fill_no_memory_where_the_holder_is_looked_for(tmp_path: Path) -> None:
+    """The kernel has a line for each lock of the machine, and any user may have a million."""
+    lines = 4000
+    with (tmp_path / "of_others").open("wb") as file, (tmp_path / "ours").open("wb") as ours:
+        for place in range(2 * lines, 0, -2):  # the kernel goes through those before
+            fcntl.fcntl(file, fcntl.F_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, place, 1, 0))
+        fcntl.flock(ours, fcntl.LOCK_EX)
+        tracemalloc.start()
+        try:
+            holder = holder_of(ours.fileno())
+            most_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert holder.pid == os.getpid()
+    assert most_bytes < 32 * lines
