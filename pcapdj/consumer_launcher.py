@@ -83,6 +83,7 @@ from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.storage_faults import passes_by_itself
 from pcapdj.runtime.trust import check_places
 from pcapdj.runtime.units import parse_duration
+from pcapdj.runtime.whole_file import keep_name
 from pcapdj.store.client import Store
 from pcapdj.store.event_command import event_command
 from pcapdj.store.event_recorder import recorded_log
@@ -176,7 +177,9 @@ def launch(
         record.write()
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
         kept = settings.socket.with_name(f".{settings.socket.name}.suspects")
-        check_places([kept, ended_stream_path(settings.socket)])
+        check_places(places := [kept, ended_stream_path(settings.socket)])
+        for place in places:
+            keep_name(place)
         publisher = StatusPublisher(store, kept, follows_killed=os.path.lexists(settings.socket))
         stack.callback(publisher.close)
         gate = GateWatch(store.another())

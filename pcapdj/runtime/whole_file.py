@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
@@ -77,11 +78,9 @@ def write_whole_in(  # noqa: PLR0913 - as above
     before_rename: Callable[[], object] = lambda: None,
 ) -> None:
     """Write the file of this name in a folder that is open, wherever its path leads now; else as above."""
-    hidden = hidden or f".{name}"
+    hidden, descriptor = _opened_new(folder, hidden or f".{name}", mode)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(hidden, dir_fd=folder)
-        with os.fdopen(os.open(hidden, _FLAGS, mode, dir_fd=folder), "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             if is_synced:
@@ -94,6 +93,20 @@ def write_whole_in(  # noqa: PLR0913 - as above
         with suppress(OSError):
             os.unlink(hidden, dir_fd=folder)
         raise
+
+
+def _opened_new(folder: int, name: str, mode: int) -> tuple[str, int]:
+    """Return the name and descriptor of a new file, under another name where this one is taken.
+
+    In a folder such as /tmp another user's folder of that name cannot be removed, nor another user's file.
+    """
+    with suppress(OSError):
+        os.unlink(name, dir_fd=folder)
+    try:
+        return name, os.open(name, _FLAGS, mode, dir_fd=folder)
+    except FileExistsError:
+        name = f"{name}.{token_hex(8)}"
+        return name, os.open(name, _FLAGS, mode, dir_fd=folder)
 
 
 def open_folder(path: Path) -> int:
@@ -118,6 +131,12 @@ def open_inside(path: Path, flags: int, mode: int = 0o666) -> int:
         return os.open(path.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def keep_name(path: Path) -> None:
+    """Make an empty file where there is none: then no other user takes its name, in a folder such as /tmp."""
+    with suppress(OSError):
+        os.close(open_inside(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600))
 
 
 def unlink_inside(path: Path) -> None:

@@ -7,6 +7,7 @@ import shlex
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.dispatcher_rig import journal
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
 
-from pcapdj.launcher_protocol import PROTOCOL_VERSION, ended_stream_path
+from pcapdj.launcher_protocol import PROTOCOL_VERSION, ended_stream_path, read_ended_stream
 from pcapdj.runtime.failpoints import CONTINUE_POINTS, STOP_POINTS
 
 PACKETS = 4000  # of 900 bytes: pipe and batch hold less than half of a file
@@ -315,7 +316,7 @@ def test_a_program_behind_tee_gets_all_packets_before_the_stream_counts_as_ended
 
     assert launcher.wait() == 0
     assert whole_places(trio) == [places(1, 80)]
-    assert ended_stream_path(trio.socket).exists()
+    assert read_ended_stream(trio.socket)
 
 
 @pytest.mark.long
@@ -335,6 +336,28 @@ def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make folders of another user")
+@pytest.mark.long
+def test_a_folder_of_another_user_does_not_double_packets(trio: Trio) -> None:
+    """In a folder such as /tmp it may have the hidden name of the record, and the name itself stays ours."""
+    trio.socket.parent.chmod(0o1777)
+    trio.start_all()
+    in_mid_file(trio, "1.pcap", 1)
+    ended = ended_stream_path(trio.socket)
+    for path in (ended.with_name(f".{ended.name}"), ended):
+        with suppress(FileExistsError):  # as that user, who cannot remove what is there
+            path.mkdir()
+            os.chown(path, 65534, 65534)
+
+    stop(trio, "consumer", "dispatcher")
+    trio.start("consumer")
+    trio.start("dispatcher")
+    trio.await_processed(1)
+
+    before, after = whole_places(trio)
+    assert before + after == places(1, PACKETS)
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio: Trio) -> None:
@@ -348,7 +371,7 @@ def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio
     launcher.send_signal(signal.SIGTERM)
     trio.wait_logged("consumer", "dispatcher_stays")
     assert launcher.wait() == 0
-    assert not ended_stream_path(trio.socket).exists()
+    assert read_ended_stream(trio.socket) is None
     trio.brake.unlink()
     trio.processes["dispatcher"].send_signal(signal.SIGCONT)
     trio.start("consumer")
@@ -392,7 +415,7 @@ def test_a_dispatcher_of_another_version_ends_the_stream_in_order(trio: Trio) ->
         client.send(b'{"word":"GET","version":99}')
         reply = json.loads(client.recv(4096))
     trio.brake.unlink()
-    wait_until(ended_stream_path(trio.socket).exists, "the stream to end")
+    wait_until(lambda: read_ended_stream(trio.socket), "the stream to end")
     trio.start("dispatcher")
     trio.await_processed(1)
 
