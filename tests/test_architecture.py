@@ -552,7 +552,7 @@ def test_what_is_there_is_asked_in_one_place() -> None:
     askers = {"exists", "is_file", "is_dir", "resolve"}
     others = ("os.path", "client")  # the latter asks Redis
     where_the_error_is_handled = {
-        *("runtime/places.py", "disk/meters.py", "run/record.py", "run/private_folder.py"),
+        *("disk/meters.py", "run/record.py", "run/private_folder.py"),
         *("store/data_check.py", "store/embedded.py"),
     }
     of_our_own = {"service.py", "commands/init.py", "run/service_process.py"}

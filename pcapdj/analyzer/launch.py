@@ -36,7 +36,7 @@ from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import calling_user
-from pcapdj.runtime.whole_file import open_way
+from pcapdj.runtime.whole_file import open_way, rmdir_inside
 
 _LATEST = "latest"
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
@@ -91,8 +91,7 @@ class AnalyzerStarter:
         try:
             analyzer = self._analyzer(program, folder)
         except CannotCreate:
-            with suppress(OSError):
-                folder.rmdir()  # on a full disk there is another try soon, with another folder
+            rmdir_inside(folder)  # on a full disk there is another try soon, with another folder
             raise
         failpoints.reach("launcher.spawn")
         return AnalyzerSession(

@@ -19,6 +19,7 @@ from pcapdj.analyzer.status import LauncherStatus
 from pcapdj.runtime.full_disks import SUSPECT_MARK, DiskAtEnd, state_at_end
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.whole_file import open_inside
 
 _NO_SPACE: Final = re.compile(
     rb"^[^\n]*(?:no space left on device|disk quota exceeded)[^\n]*", re.IGNORECASE | re.MULTILINE
@@ -97,7 +98,7 @@ class SuspectStreams:
         if session.stream == self._suspect:
             return
         self._suspect, reason = session.stream, printable_sentence(reason)
-        _mark(session.folder, reason)
+        mark_suspect(session.folder, reason)
         self._status.record_suspect(session.stream, reason)
         sentence = f"Output may be missing. {reason}"
         _events.warning("stream_suspect", sentence, stream=session.stream, logdir=session.folder)
@@ -113,15 +114,13 @@ def _state_of_disk(folder: Path) -> str:
     return ""
 
 
-def _mark(folder: Path, reason: str) -> None:
+def mark_suspect(folder: Path, reason: str) -> None:
     """Leave a file with the reason in the stream's folder: for people, and for a run that is resumed.
 
     A name mostly fits onto a full disk, the reason may not. A link of the analyzer is not followed.
     """
     with suppress(OSError):
-        descriptor = os.open(
-            folder / SUSPECT_MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640
-        )
+        descriptor = open_inside(folder / SUSPECT_MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         try:
             os.write(descriptor, f"{reason}\n".encode())
         finally:

@@ -16,9 +16,10 @@ from pcapdj.reclaim.selection import Selected
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import calling_user, check_open_folder, check_way, present_at
+from pcapdj.runtime.whole_file import open_folder
 
 _FOLDER_MODE: Final = 0o755
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Missing(CannotCreate):
@@ -38,7 +39,7 @@ def open_target(target: str) -> int:
     path = Path(target)
     try:
         check_way(path, caller=calling_user(), is_there=True)
-        return _opened(path, path, _FOLDER_FLAGS)
+        return _checked(path, open_folder(path))
     except OSError as exc:
         raise _unusable(path, exc) from exc
 
@@ -59,7 +60,7 @@ def target_of(name: bytes, selected: Selected, *, makes_folders: bool = True) ->
             if makes_folders:
                 with suppress(FileExistsError):
                     os.mkdir(part, _FOLDER_MODE, dir_fd=folder)
-            inner = _opened(path, part, _FOLDER_FLAGS | os.O_NOFOLLOW, inside=folder)
+            inner = _checked(path, os.open(part, _FOLDER_FLAGS, dir_fd=folder))
             os.close(folder)
             folder = inner
     except OSError as exc:
@@ -71,9 +72,8 @@ def target_of(name: bytes, selected: Selected, *, makes_folders: bool = True) ->
     return folder, base, os.fsencode(path / os.fsdecode(base))
 
 
-def _opened(path: Path, name: bytes | Path, flags: int, *, inside: int | None = None) -> int:
-    """Open a folder by its name, inside of an open one if there is one; refuse it if others can change it."""
-    opened = os.open(name, flags, dir_fd=inside)
+def _checked(path: Path, opened: int) -> int:
+    """Return an open folder; close and refuse it if others can change it."""
     try:
         check_open_folder(path, opened, caller=calling_user())
     except BaseException:

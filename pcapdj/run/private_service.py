@@ -36,6 +36,7 @@ from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.process import end_text
 from pcapdj.runtime.safe_text import quoted, unix_url
 from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.whole_file import mkdir_inside, open_inside
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
@@ -49,7 +50,6 @@ _POLL_S: Final = 0.005
 _COPY_BYTES: Final = 1 << 20
 _MOST_COPIED_BYTES: Final = 64 << 20  # of a log: more than a run writes
 _COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REPEAT_S: Final = 0.1
 _SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
 _LEAST_FILES: Final = 64  # Redis keeps 32 of them, and refuses clients beyond the rest: below 56 roles wait
@@ -241,8 +241,9 @@ class PrivateService:
         """
         failures = list[OSError]()
         try:
-            folder.mkdir(exist_ok=True)
-            copies = os.open(folder, _FOLDER_FLAGS)
+            with suppress(FileExistsError):
+                mkdir_inside(folder)
+            copies = open_inside(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as exc:
             raise _not_copied(folder) from exc
         try:

@@ -8,7 +8,6 @@ server may also belong to the user who could have put its socket there (`ownersh
 import os
 import socket
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.ownership import may_serve
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import check_folder, check_way, has_service
+from pcapdj.runtime.whole_file import mkdir_inside, rmdir_inside
 
 SOCKET_NAME = "launcher.sock"
 PIPE_NAME = "stream.pcap"
@@ -81,18 +81,14 @@ def make_folder(
         check_folder(path, allows_sticky=False, remedy=remedy, caller=caller)
     except CannotCreate:
         if is_new:  # a file system without owners, as FAT has none
-            with suppress(OSError):
-                path.rmdir()
+            rmdir_inside(path)
         raise
 
 
 def _make(path: Path, mode: int) -> bool:
     """Make a folder and those above it; report whether it was missing."""
     try:
-        for each in reversed([above for above in path.parents if not above.exists()]):
-            with suppress(FileExistsError):
-                each.mkdir(_PARENT_MODE)
-        path.mkdir(mode)
+        mkdir_inside(path, mode, _PARENT_MODE)
     except FileExistsError:
         return False
     except OSError as exc:

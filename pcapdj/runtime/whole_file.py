@@ -15,8 +15,8 @@ Source: rename(2), fsync(2), open(2) "O_TMPFILE".
 import errno
 import os
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -126,11 +126,8 @@ def open_inside(path: Path, flags: int, mode: int = 0o666) -> int:
     Raises:
         OSError: there is such a link, or the file cannot be opened.
     """
-    folder = open_way(path.parent)
-    try:
-        return os.open(path.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
-    finally:
-        os.close(folder)
+    with _folder_of(path) as (folder, name):
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
 
 
 def keep_name(path: Path) -> None:
@@ -141,10 +138,46 @@ def keep_name(path: Path) -> None:
 
 def unlink_inside(path: Path) -> None:
     """Remove a file if it is there; on the way to it as `open_inside`."""
+    with _folder_of(path) as (folder, name), suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def mkdir_inside(path: Path, mode: int = 0o777, above: int = 0o777) -> None:
+    """Make a folder, and those above it that are missing; on the way to it as `open_inside`.
+
+    Args:
+        path: of the folder.
+        mode: of it, less the umask.
+        above: the mode of those above it.
+
+    Raises:
+        FileExistsError: something has the name already.
+        OSError: it cannot be made.
+    """
+    missing = [each for each in path.parents if not os.path.exists(each)]  # noqa: PTH110 - as `is_there`
+    for each in reversed(missing):
+        with suppress(FileExistsError):
+            _mkdir(each, above)
+    _mkdir(path, mode)
+
+
+def _mkdir(path: Path, mode: int) -> None:
+    with _folder_of(path) as (folder, name):
+        os.mkdir(name, mode, dir_fd=folder)
+
+
+def rmdir_inside(path: Path) -> None:
+    """Remove a folder that is empty, if that works; on the way to it as `open_inside`."""
+    with suppress(OSError), _folder_of(path) as (folder, name):
+        os.rmdir(name, dir_fd=folder)
+
+
+@contextmanager
+def _folder_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Open the folder of a file as `open_way`; yield it and the file's name. The root is in itself."""
     folder = open_way(path.parent)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(path.name, dir_fd=folder)
+        yield folder, path.name or "."
     finally:
         os.close(folder)
 
@@ -155,7 +188,8 @@ def open_way(path: Path) -> int:
     Raises:
         OSError: there is one, or the folder cannot be opened.
     """
-    folder, waiting, links = os.open(".", _WAY_FLAGS), [*reversed(path.parts)], 0
+    begin = path.anchor or "."  # the current folder may be closed to this user
+    folder, waiting, links = os.open(begin, _WAY_FLAGS), [*reversed(path.parts)], 0
     try:
         while waiting:
             part = waiting.pop()

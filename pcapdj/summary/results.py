@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TextIO, get_args, get
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.foreign_files import MOST_LINE_BYTES, foreign_lines, foreign_text
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.whole_file import open_inside, unlink_inside, write_whole
+from pcapdj.runtime.whole_file import mkdir_inside, open_inside, unlink_inside, write_whole
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"
@@ -139,7 +139,8 @@ class ResultFiles:
         self.first_objects: list[HttpObject] = []
         self._stack = ExitStack()
         try:
-            logdir.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                mkdir_inside(logdir)
             self._flows = self._open(FLOWS_NAME)
             self._objects = self._open(OBJECTS_NAME)
         except OSError as exc:

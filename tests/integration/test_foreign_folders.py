@@ -545,13 +545,13 @@ def test_a_new_folder_on_a_file_system_without_owners_is_removed_again(
     short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FAT gives each file to the user of its mount: another user, if root works on somebody's stick."""
-    mkdir = Path.mkdir
+    mkdir = os.mkdir
 
-    def mkdir_on_fat(path: Path, *arguments: Any, **options: Any) -> None:
-        mkdir(path, *arguments, **options)
-        give_away(path)
+    def mkdir_on_fat(name: str, mode: int, *, dir_fd: int) -> None:
+        mkdir(name, mode, dir_fd=dir_fd)
+        os.chown(name, OTHER, OTHER, dir_fd=dir_fd)
 
-    monkeypatch.setattr(Path, "mkdir", mkdir_on_fat)
+    monkeypatch.setattr(os, "mkdir", mkdir_on_fat)
 
     with pytest.raises(CannotCreate, match="belongs to another user, nobody"):
         make_log_root(short_path / "results")
