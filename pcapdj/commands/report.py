@@ -34,7 +34,6 @@ from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
 from pcapdj.trace.timeline import CaptureSpan, Remark, Timeline
 
 _ROW: Final = "{:<27}  {:>12}  {:>11}  {}"
-_FARTHEST_NS: Final = 1 << 62
 _MOST_SHOWN: Final = 1000  # files of the table that is not `--all`
 
 app = new_app()
@@ -159,8 +158,6 @@ def _of_journal(store: Store, wanted: Conditions) -> Iterator[CaptureSpan]:
 
 def _fed_span(file: FedFile) -> CaptureSpan:
     first_ns, last_ns = file.span_ns or (None, None)
-    if first_ns is not None and last_ns is not None and max(abs(first_ns), abs(last_ns)) > _FARTHEST_NS:
-        first_ns = last_ns = None  # another program wrote it
     return CaptureSpan(
         file.name,
         first_ns,
@@ -228,11 +225,11 @@ def _draw(path: Path, timeline: Timeline, title: str) -> None:
     """Write the drawing.
 
     Raises:
-        PcapdjError: no file has packets.
+        PcapdjError: no file has packets on the time line.
         CannotCreate: the file cannot be written.
     """
     if timeline.first_ns is None:
-        raise PcapdjError("No capture has packets: there is no time line to draw.")
+        raise PcapdjError("No capture has packets on the time line: there is nothing to draw.")
     try:
         with NewFile(path) as new:
             new.file.writelines(

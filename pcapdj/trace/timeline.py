@@ -22,7 +22,8 @@ from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.units import human_duration, human_size, steps_back_text
 
 DEFAULT_GAP_NS: Final = 10 * 10**9
-_UNKNOWN: Final = -(1 << 63)
+_LIMIT_NS: Final = 1 << 63  # from 1970, of what is kept
+_UNKNOWN: Final = -_LIMIT_NS
 
 
 class RemarkKind(StrEnum):
@@ -33,6 +34,7 @@ class RemarkKind(StrEnum):
     STEP_BACK = "step_back"
     INSIDE = "steps_back_inside"
     INCOMPLETE = "incomplete"
+    BEYOND = "beyond"
     FAILED = "failed"
 
 
@@ -73,6 +75,11 @@ class CaptureSpan:
     steps_back: int = 0
     largest_step_back_ns: int = 0
     failure: str = ""
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether its times have no place on the time line."""
+        return any(abs(each) >= _LIMIT_NS for each in (self.first_ns, self.last_ns) if each is not None)
 
 
 @dataclass(slots=True)
@@ -126,7 +133,7 @@ class Timeline:
             self.counts[each.kind] = self.counts.get(each.kind, 0) + 1
             self.sums[each.kind] = self.sums.get(each.kind, 0) + each.amount
             self.largest[each.kind] = max(self.largest.get(each.kind, 0), each.amount)
-        if file.first_ns is not None and file.last_ns is not None:
+        if file.first_ns is not None and file.last_ns is not None and not file.is_beyond:
             self.firsts.append(file.first_ns)
             self.lasts.append(file.last_ns)
             self.marks.append(bool(_of_content(file)))
@@ -136,7 +143,7 @@ class Timeline:
         return remarks
 
     def _step(self, file: CaptureSpan) -> list[Remark]:
-        if file.first_ns is None or self.latest_ns == _UNKNOWN:
+        if file.first_ns is None or self.latest_ns == _UNKNOWN or file.is_beyond:
             return []
         step_ns = file.first_ns - self.latest_ns
         if step_ns > self.gap_ns:
@@ -189,6 +196,7 @@ class Timeline:
             RemarkKind.STEP_BACK: "steps back",
             RemarkKind.INSIDE: "steps inside",
             RemarkKind.INCOMPLETE: "incomplete",
+            RemarkKind.BEYOND: "beyond",
             RemarkKind.FAILED: "failed",
         }
         for kind, label in words.items():
@@ -201,7 +209,7 @@ class Timeline:
         files = counted(count, "file")
         if kind is RemarkKind.INCOMPLETE:
             return f"{files}, {human_size(total)} were not captured"
-        if kind is RemarkKind.FAILED:
+        if kind in (RemarkKind.BEYOND, RemarkKind.FAILED):
             return files
         if kind is RemarkKind.INSIDE:
             return f"{files}, the largest {human_duration(largest)}"
@@ -218,6 +226,8 @@ def _of_content(file: CaptureSpan) -> list[Remark]:
     if (missing := file.lengths - file.cap_lengths) > 0:
         sentence = f"captured incompletely: {human_size(missing)} of {human_size(file.lengths)} are missing"
         found.append(Remark(RemarkKind.INCOMPLETE, missing, sentence))
+    if file.is_beyond:
+        found.append(Remark(RemarkKind.BEYOND, 0, "before 1678 or after 2261: not on the time line"))
     if file.failure:
         found.append(Remark(RemarkKind.FAILED, 0, file.failure))
     return found

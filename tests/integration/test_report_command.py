@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.captures import Record, classic
+from support.captures import Record, classic, enhanced, interface, section
 from support.redis_server import fill
 
 from pcapdj.commands import report
@@ -141,7 +141,7 @@ def test_of_very_many_files_a_thousand_are_shown(run: Run, store: Store) -> None
 
 def test_what_the_journal_has_of_a_file_is_reported(run: Run, store: Store) -> None:
     """A file without packets and without a reason is left out; times that no clock shows are unknown."""
-    most_ns, second = 1 << 62, 10**9
+    most_ns, second = (1 << 63) - 1, 10**9
     entries: list[dict[str, Any]] = [
         {"first_ts_ns": most_ns, "last_ts_ns": most_ns, "packets": 2},
         {"first_ts_ns": 5, "last_ts_ns": most_ns + 1, "packets": 2, "steps_back": "x"},
@@ -155,6 +155,7 @@ def test_what_the_journal_has_of_a_file_is_reported(run: Run, store: Store) -> N
             "steps_back": 3,
             "largest_step_back_ns": 9,
         },
+        {"first_ts_ns": second, "last_ts_ns": most_ns, "packets": 2, "largest_step_back_ns": 9},
     ]
     for number, entry in enumerate(entries):
         name = {"name": f"/in/{number}", "verdict": "processed"}
@@ -170,6 +171,7 @@ def test_what_the_journal_has_of_a_file_is_reported(run: Run, store: Store) -> N
         ["/in/2", None, None, 2, 3, 4],
         ["/in/3", None, None, 0, 0, 0],
         ["/in/5", second - 9, 2 * second + 9, 2, 0, 0],
+        ["/in/6", second - 9, most_ns + 9, 2, 0, 0],
     ]
     assert [[each["sentence"] for each in file["remarks"]] for file in files] == [
         [],
@@ -177,11 +179,31 @@ def test_what_the_journal_has_of_a_file_is_reported(run: Run, store: Store) -> N
         ["captured incompletely: 1 B of 4 B are missing"],
         ["is empty"],
         [
-            "begins 53,375 d 23 h before the previous file began",
+            "begins 106,751 d 23 h before the previous file began",
             "3 steps back in time, the largest 0.000000009 s",
         ],
+        ["before 1678 or after 2261: not on the time line"],
     ]
-    assert end["summary"]["files"] == 5
+    assert end["summary"]["files"] == 6
+
+
+@pytest.mark.parametrize("how", [[], ["--quick"], ["--order", "time"]])
+def test_a_packet_that_is_too_far_in_time_has_a_remark(
+    run: Run, folder: Path, tmp_path: Path, how: list[str]
+) -> None:
+    """The other files of the folder are reported as without it."""
+    (folder / "0.pcapng").write_bytes(section() + interface() + enhanced((1 << 64) - 1))
+
+    code, out, err = run(str(folder), "--svg", str(tmp_path / "line.svg"), *how)
+
+    assert (code, err) == (0, "")
+    assert "not on the time line" in out
+    assert [line.split() for line in out.splitlines() if line.startswith("beyond")] == [
+        ["beyond", "1", "file"]
+    ]
+    *_, end = [json.loads(line) for line in run(str(folder), "--json", *how)[1].splitlines()]
+    assert end["summary"]["first_ns"] == BEGIN_S * 10**9
+    assert end["summary"]["beyond"]["count"] == 1
 
 
 def test_a_quick_look_reads_only_the_ends(run: Run, folder: Path) -> None:
@@ -240,4 +262,4 @@ def test_nothing_to_report_is_an_error(run: Run, store: Store, tmp_path: Path) -
     (tmp_path / "1.pcap").write_bytes(classic([]))
     code, _, error = run(str(tmp_path), "--svg", str(tmp_path / "out.svg"))
     assert code == ExitCode.ERROR
-    assert error == "pcapdj report: No capture has packets: there is no time line to draw.\n"
+    assert error == "pcapdj report: No capture has packets on the time line: there is nothing to draw.\n"

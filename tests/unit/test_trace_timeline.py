@@ -12,6 +12,7 @@ from pcapdj.trace.timeline import CaptureSpan, RemarkKind, Timeline
 
 SECOND = 10**9
 BEGIN = 1_700_000_000
+LIMIT_NS = 1 << 63
 
 
 def span(begin_s: int, seconds: int = 60, **fields: int | str) -> CaptureSpan:
@@ -81,6 +82,25 @@ def test_files_without_packets_have_no_place_on_the_line() -> None:
     empty = CaptureSpan(b"/in/empty", None, None)
 
     assert remarks(empty, span(0), empty, span(100)) == [[], [], [], [("gap", 40 * SECOND)]]
+
+
+@given(st.lists(st.integers(-(1 << 66), 1 << 66) | st.sampled_from([-LIMIT_NS, 1 - LIMIT_NS, LIMIT_NS - 1])))
+def test_times_that_have_no_place_on_the_line_are_a_remark(times: list[int]) -> None:
+    """A pcapng file may have any: packets of the year 500,000 take 64 bits, and a unit and an offset more."""
+    timeline = Timeline()
+
+    found = [timeline.add(CaptureSpan(b"/in/a", time_ns, time_ns, packets=1)) for time_ns in times]
+
+    for time_ns, of_file in zip(times, found, strict=True):
+        is_beyond = abs(time_ns) >= LIMIT_NS
+        assert [each.kind for each in of_file if each.kind is RemarkKind.BEYOND] == [
+            RemarkKind.BEYOND
+        ] * is_beyond
+        assert not is_beyond or len(of_file) == 1
+    assert timeline.summary()["files"] == len(times)
+    assert ("beyond" in dict(timeline.lines())) == any(abs(time_ns) >= LIMIT_NS for time_ns in times)
+    if timeline.first_ns is not None:
+        assert "".join(svg_of(timeline, "x"))
 
 
 def test_the_sums_are_for_people_and_for_programs() -> None:
