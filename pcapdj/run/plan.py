@@ -123,12 +123,17 @@ def fed_captures_of(results: Iterable[FileResult]) -> Iterator[tuple[str, dict[s
 def marked_streams(logdir: Path) -> dict[str, str]:
     """Return the streams of a run whose folders have the launcher's mark, and why each is suspect.
 
-    On a full disk the mark may have no reason, and pcapdj.json nothing about it.
+    On a full disk the mark may have no reason, and pcapdj.json nothing about it. What the analyzer left
+    in the place of its folder, such as a link, is not looked behind, and a folder that it covered has no
+    mark.
     """
     found: dict[str, str] = {}
-    for mark in logdir.glob(f"*-*/{SUSPECT_MARK}"):
-        reason = _reason_in(mark) if len(found) < _MOST_REASONS else ""
-        found[mark.parent.name.rpartition("-")[2]] = reason or "The disk was full."
+    with suppress(FileNotFoundError), os.scandir(logdir) as entries:
+        for entry in entries:
+            mark = logdir / entry.name / SUSPECT_MARK
+            if "-" in entry.name and entry.is_dir(follow_symlinks=False) and os.path.lexists(mark):
+                reason = _reason_in(mark) if len(found) < _MOST_REASONS else ""
+                found[entry.name.rpartition("-")[2]] = reason or "The disk was full."
     return found
 
 

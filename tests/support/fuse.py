@@ -84,15 +84,20 @@ class FuseMount:
 
 
 @contextmanager
-def fuse_in(folder: Path) -> Iterator[FuseMount]:
-    """Return a mount in a folder; skip where only root could, fail in CI where the device is missing."""
+def fuse_in(folder: Path, mounted: Path | None = None) -> Iterator[FuseMount]:
+    """Return a mount in a folder; skip where only root could, fail in CI where the device is missing.
+
+    Args:
+        folder: where its files are.
+        mounted: the mount point; None: a new one below the folder.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can mount a FUSE file system")
     if not DEVICE.exists():
         missing(f"{DEVICE} is not there")
-    source, mounted = folder / "behind", folder / "mounted"
+    source, mounted = folder / "behind", mounted or folder / "mounted"
     source.mkdir()
-    mounted.mkdir()
+    mounted.mkdir(exist_ok=True)
     mount = FuseMount(source, mounted)
     try:
         wait_until(lambda: os.path.ismount(mounted), "the file system")

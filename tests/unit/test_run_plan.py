@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.fuse import fuse_in
 from support.rows import each_row
 
 from pcapdj.capture.files import Identity
@@ -114,6 +115,34 @@ def test_a_stream_is_marked_with_the_reason_but_not_with_what_a_link_leads_to(tm
     assert found.pop("long") == "x" * 1000
     assert found.pop("named") == "It crashed."
     assert found == dict.fromkeys(("full", "linked", "pipe"), "The disk was full.")
+
+
+def test_what_an_analyzer_left_in_the_place_of_a_folder_has_no_mark(tmp_path: Path) -> None:
+    """Links, wherever they lead, do not end the resumed run."""
+    marked = tmp_path / "elsewhere" / "20260101T000000Z-other"
+    marked.mkdir(parents=True)
+    (marked / "SUSPECT").touch()
+    logdir = tmp_path / "out"
+    logdir.mkdir()
+    (logdir / "20260101T000000Z-file").touch()
+    for name, target in (("loop", "loop"), ("long", "x" * 300), ("other", str(marked)), ("none", "none/x")):
+        (logdir / f"20260101T000000Z-{name}").symlink_to(target)
+    (logdir / "20260101T000000Z-full").mkdir()
+    (logdir / "20260101T000000Z-full" / "SUSPECT").touch()
+
+    assert marked_streams(logdir) == {"full": "The disk was full."}
+    assert marked_streams(tmp_path / "none") == {}
+
+
+def test_a_folder_that_an_analyzer_covered_has_no_mark(tmp_path: Path) -> None:
+    """By a file system whose server is gone; any user may mount one (fusermount3)."""
+    logdir = tmp_path / "out"
+    covered = logdir / "20260101T000000Z-dead"
+    covered.mkdir(parents=True)
+    with fuse_in(tmp_path, covered) as mount:
+        mount.kill()
+
+        assert marked_streams(logdir) == {}
 
 
 def test_the_pause_between_analyzers_may_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
