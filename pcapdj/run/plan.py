@@ -130,8 +130,9 @@ def marked_streams(logdir: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     with suppress(FileNotFoundError), os.scandir(logdir) as entries:
         for entry in entries:
-            mark = logdir / entry.name / SUSPECT_MARK
-            if "-" in entry.name and entry.is_dir(follow_symlinks=False) and os.path.lexists(mark):
+            folder = logdir / entry.name
+            mark, is_link = folder / SUSPECT_MARK, os.path.islink(folder)  # noqa: PTH114 - raises no error
+            if "-" in entry.name and not is_link and os.path.lexists(mark):
                 reason = _reason_in(mark) if len(found) < _MOST_REASONS else ""
                 found[entry.name.rpartition("-")[2]] = reason or "The disk was full."
     return found
