@@ -60,16 +60,26 @@ def many_linktypes() -> bytes:
     return section() + described + b"".join(enhanced(1, number=number) * 2 for number in range(1 << 16))
 
 
-def long_window() -> bytes:
-    """Return an archive that needs the longest window: its packets are like those 100 MiB before."""
+def of_record(data: bytes) -> bytes:
+    """Return a record of the classic format."""
+    return record(Record(1, 0, data))
+
+
+def long_window(before: bytes = file_header(), packet: Callable[[bytes], bytes] = of_record) -> bytes:
+    """Return an archive that needs the longest window: its packets are like those 100 MiB before.
+
+    Args:
+        before: what it has before its packets.
+        packet: makes one of its bytes.
+    """
     chance = random.Random(1)  # noqa: S311 - content
-    part = b"".join(record(Record(1, 0, chance.randbytes(60_000))) for _ in range(20))
-    filler = record(Record(1, 0, bytes(60_000))) * 1700
+    part = b"".join(packet(chance.randbytes(60_000)) for _ in range(20))
+    filler = packet(bytes(60_000)) * 1700
     options = {
         int(zstd.CompressionParameter.window_log): 27,
         int(zstd.CompressionParameter.enable_long_distance_matching): 1,
     }
-    return bytes(zstd.compress(file_header() + part + filler + part, options=options))
+    return bytes(zstd.compress(before + part + filler + part, options=options))
 
 
 def many_options() -> bytes:
@@ -107,6 +117,11 @@ PLAIN: Final[dict[str, tuple[Callable[[], bytes], str, int]]] = {
 ARCHIVES: Final[dict[str, tuple[Callable[[], bytes], str, int]]] = {
     "sections": (lambda: zstd.compress(many_sections()), "100 packets", SECTIONS_BYTES + (12 << 20)),
     "long window": (long_window, "1740 packets", MOST_ARCHIVE_BYTES),
+    "long window, and as many different interfaces as allowed": (
+        lambda: long_window(section() + kinds(MAX_INTERFACE_KINDS), lambda data: enhanced(1, data)),
+        "1740 packets",
+        MOST_ARCHIVE_BYTES,
+    ),
     "members of two bytes": (
         lambda: (
             gzip.compress(section() + struct.pack("<II", 0x0BAD, 1 << 20))
