@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
 _MOST_KNOWN: Final = 10
 _MOST_FAILURES: Final = 10
+_MOST_MISSING: Final = 10
 _MOST_REPLAYED: Final = 3
 _MOST_SUSPECTS: Final = 3
 
@@ -228,7 +229,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         ended = f"{', '.join(summary.role_ends)}; logs: {quoted(summary.logs)}"
         lines.append(("RESTARTED", printable_sentence(ended)))
     lines += _replayed_rows(summary)
-    lines += [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
+    lines += _missing_rows(summary)
     lines += _failure_rows(summary)
     return lines + ([("verdict", summary.verdict)] if summary.verdict else [])
 
@@ -259,6 +260,13 @@ def _replayed_rows(summary: Summary) -> list[tuple[str, str]]:
         names += f" and {counted(more, 'more file')}"
     text = "fed again, because the stream broke off; some packets may be twice in the output"
     return [("REPLAYED", f"{names}: {text}")] if names else []
+
+
+def _missing_rows(summary: Summary) -> list[tuple[str, str]]:
+    missing = summary.missing
+    rows = [("MISSING", f"{printable(name)} was not extracted whole") for name in missing[:_MOST_MISSING]]
+    more = len(missing) - len(rows)
+    return [*rows, *([("MISSING", f".. and {more:,} more expected objects")] if more else [])]
 
 
 def _failure_rows(summary: Summary) -> list[tuple[str, str]]:

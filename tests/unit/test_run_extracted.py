@@ -98,6 +98,21 @@ def test_long_sums_cost_no_more_than_their_length(tmp_path: Path, line: str) -> 
     assert time.process_time() - began_s < scaled(5)
 
 
+def test_sums_take_little_memory(tmp_path: Path) -> None:
+    """One character beyond the first 65,536 would make a text of the whole file four times as long."""
+    lines = f"{DIGEST}  \N{GRINNING FACE}\n{DIGEST}  x\n" * (1 << 15)
+    (tmp_path / "sums").write_text(lines)
+    tracemalloc.start()
+    try:
+        expected = read_expected(tmp_path / "sums")
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert expected == {DIGEST: "x"}
+    assert most_bytes < 2 * len(lines)
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"), [(None, "No such file or directory"), (b"\xff", "invalid start byte")]
 )

@@ -83,6 +83,19 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
     ]
 
 
+def test_of_very_many_missing_objects_some_are_named() -> None:
+    """A file of sums may have a hundred thousand, and all of them be of another download."""
+    expected = {f"{number:064x}": f"{number}.bin" for number in range(1_010)}
+
+    rows = summary_rows(replace(SUMMARY, expected=expected))
+
+    missing = [value for label, value in rows if label == "MISSING"]
+    assert (len(missing), missing[9:]) == (
+        11,
+        ["9.bin was not extracted whole", ".. and 1,000 more expected objects"],
+    )
+
+
 def test_connections_that_our_analyzer_did_not_read_to_their_end_are_shown(tmp_path: Path) -> None:
     """Those of all streams; without any there is no line."""
     record = RunRecord(tmp_path, resume=False)
