@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, PcapdjError
+from pcapdj.runtime.mounts import true_owner
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT
 from pcapdj.runtime.safe_text import quoted
@@ -135,7 +136,7 @@ def _opened(path: Path) -> int:
 
 
 def _check(path: Path, found: os.stat_result) -> None:
-    is_ours = found.st_uid in (os.geteuid(), ROOT)
+    is_ours = true_owner(found) in (os.geteuid(), ROOT)
     if stat.S_ISREG(found.st_mode) and is_ours and found.st_nlink <= 1 and found.st_size <= _PID_BYTES:
         return
     raise CannotCreate(

@@ -9,6 +9,7 @@ the file system. Source: proc_pid_mountinfo(5).
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -22,7 +23,10 @@ _LOCAL_TYPES: Final = frozenset(
 _WITHOUT_OWNERS: Final = frozenset(
     b"cifs exfat fuseblk hfs hfsplus iso9660 msdos ntfs ntfs3 smb3 udf vfat".split()
 )
+_FUSE: Final = b"fuse"
+_MOUNTER: Final = re.compile(rb"(?:^|,)user_id=(\d{1,20})")
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
+_ROOT: Final = 0
 _STANDARD_STREAMS: Final = (b"/proc/self/fd/0", b"/proc/self/fd/1", b"/proc/self/fd/2")
 _VARIABLES: Final = "PCAPDJ_"
 _MOST_LINKS: Final = 40  # as the kernel
@@ -53,6 +57,28 @@ def has_owners(path: bytes) -> bool:
     """Report whether the owner of a file means something on the file system of a path."""
     mounts = present_mounts()
     return mounts.get(mount_of(path, mounts).place, _UNLISTED) not in _WITHOUT_OWNERS
+
+
+def true_owner(found: os.stat_result) -> int:
+    """Return the owner of a file; on a FUSE file system of another user, who is not root, that user.
+
+    There a program of that user says who owns a file, and may say root.
+
+    Args:
+        found: its status.
+    """
+    if os.major(found.st_dev):  # on a disk
+        return found.st_uid
+    number = b"%d:%d" % (os.major(found.st_dev), os.minor(found.st_dev))
+    with suppress(OSError):
+        for line in _read(_MOUNTINFO).split(b"\n"):
+            fields, _, behind = line.partition(b" - ")
+            if not behind.startswith(_FUSE) or number not in fields.split(b" ")[2:3]:
+                continue
+            mounter = _MOUNTER.search(behind.split(b" ")[2])  # before it stands a name, which that user chose
+            if mounter and (uid := int(mounter[1])) not in (_ROOT, os.geteuid()):
+                return uid
+    return found.st_uid
 
 
 def any_may_hang(paths: Iterable[bytes]) -> bool:

@@ -39,6 +39,7 @@ class Distrust(Enum):
     ACL_WRITES = "is writable for other users by its ACL"
     NFS4_ACL_WRITES = "is writable for other users by its NFSv4 ACL"
     DEFAULT_ACL = "lets other users write to new files in it, by its default ACL"
+    FOREIGN_FUSE = "is on a file system (FUSE) that another user, {owner}, has mounted"
     UNKNOWN_ACL = "has an NFSv4 ACL of an unknown form"
 
 

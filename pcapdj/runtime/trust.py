@@ -18,6 +18,7 @@ from typing import Final
 from pcapdj.runtime import nfs4_acl
 from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.foreign_files import is_file
+from pcapdj.runtime.mounts import true_owner
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
 from pcapdj.runtime.safe_text import quoted, shell_path, shell_word, unix_url
@@ -109,7 +110,7 @@ def check_places(places: Iterable[Path]) -> None:
     for place in places:
         with suppress(OSError):  # it is missing, or its use fails with the reason
             found = place.lstat()
-            if found.st_uid not in (ROOT, os.geteuid()):
+            if true_owner(found) not in (ROOT, os.geteuid()):
                 raise CannotCreate(
                     f"{quoted(str(place))} is {described(found)}.", hint="Remove it, or use another folder."
                 )
@@ -212,7 +213,7 @@ def owner_of(uid: int) -> str:
 def described(found: os.stat_result) -> str:
     """Return kind and owner of a file, for people: `a named pipe of nobody (uid 65534)`."""
     kind = next((words for is_kind, words in _KINDS if is_kind(found.st_mode)), "something else")
-    return f"{kind} of {owner_of(found.st_uid)}"
+    return f"{kind} of {owner_of(true_owner(found))}"
 
 
 def present_at(path: Path) -> str:
@@ -269,17 +270,16 @@ def _unless_group_is_trusted(
     """
     if reason not in (None, Distrust.GROUP_WRITES):
         return reason
+    if true_owner(found) != found.st_uid:
+        return Distrust.FOREIGN_FUSE
     if _trusts_groups():
         return None
     if reason and not _has_private_group(found):
         return reason
     if stat.S_ISLNK(found.st_mode):
         return None
-    return _nfs4_distrust(path, found, caller) or _posix_acl_distrust(path, found, caller)
-
-
-def _posix_acl_distrust(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
-    return _distrust_of(_ACL, path, caller) if found.st_mode & stat.S_IWGRP else None
+    of_posix_acl = _distrust_of(_ACL, path, caller) if found.st_mode & stat.S_IWGRP else None
+    return _nfs4_distrust(path, found, caller) or of_posix_acl
 
 
 def _of_new_files(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
@@ -364,7 +364,7 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
         group = f"its group, {grp.getgrgid(found.st_gid).gr_name} (gid {found.st_gid})"
     except KeyError:
         group = f"its group, gid {found.st_gid}"
-    words = reason.value.format(owner=owner_of(found.st_uid), group=group)
+    words = reason.value.format(owner=owner_of(true_owner(found)), group=group)
     if reason is Distrust.ALL_WRITE and found.st_mode & stat.S_ISVTX:
         words += ", who may make files there before pcapdj does, in spite of its sticky bit"
     return words

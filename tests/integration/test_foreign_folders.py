@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from support.acls import set_acl
 from support.captures import Record, classic
 from support.cases import some_long
 from support.forkserver import DEVNULL, Finished, run
+from support.fuse import FuseMount, fuse_in
 from support.mounts import memory_mount
 from support.redis_server import redis_command
 from support.service_rig import environment
@@ -24,7 +26,15 @@ from support.waiting import wait_until
 from pcapdj.analyzer.launch import make_log_root
 from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode
 from pcapdj.runtime.places import private_folder, user_folder
-from pcapdj.runtime.trust import VARIABLE, check_folder, check_way, has_service
+from pcapdj.runtime.trust import (
+    VARIABLE,
+    check_file,
+    check_folder,
+    check_open_folder,
+    check_places,
+    check_way,
+    has_service,
+)
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.service import CONF, PRIVATE_FOLDERS, write_layout
 from pcapdj.store.client import Store
@@ -327,6 +337,52 @@ def share(folder: Path, mode: int) -> None:
         pytest.skip("only root can give a folder to any group")
     os.chown(folder, -1, SHARED_GROUP)
     folder.chmod(mode)
+
+
+@pytest.fixture
+def claiming(short_path: Path) -> Iterator[FuseMount]:
+    """Return a file system of another user, a program of whom says that all of its files are root's."""
+    short_path.chmod(0o755)
+    with fuse_in(short_path, user=OTHER) as mount:
+        yield mount
+
+
+CLAIMING: Final = f"is on a file system (FUSE) that another user, {NAME}, has mounted"
+
+
+def test_the_settings_of_a_service_are_not_read_where_another_user_says_who_owns_them(
+    claiming: FuseMount,
+) -> None:
+    """They choose the commands that run as root."""
+    (claiming.source / CONF).write_text("[supervisord]")
+    (claiming.source / "pcapdj.env").write_text("PCAPDJ_CONSUMER_COMMAND=touch {pipe}")
+    assert (claiming.folder / CONF).stat().st_uid == os.geteuid()
+
+    for command in ("status", "up"):
+        done = pcapdj(command, cwd=claiming.folder)
+
+        assert f"its folder {CLAIMING}. " in done.stderr
+        assert done.returncode == ExitCode.USAGE
+
+
+def test_no_folder_is_used_where_another_user_says_who_owns_it(claiming: FuseMount) -> None:
+    """By its path, open, or for what is in it: also a file that pcapdj would take for a note of its own."""
+    (claiming.source / "note").touch()
+    inside, opened = claiming.folder / "note", os.open(claiming.folder, os.O_RDONLY)
+
+    checks = (
+        partial(check_folder, claiming.folder),
+        partial(check_way, inside),
+        partial(check_file, inside),
+        partial(check_open_folder, claiming.folder, opened),
+        partial(make_log_root, claiming.folder / "out"),
+    )
+    for check in checks:
+        with pytest.raises((CannotCreate, ConfigError), match=re.escape(CLAIMING)):
+            check()
+    with pytest.raises(CannotCreate, match=re.escape(f"is a file of {NAME}.")):
+        check_places([inside])
+    os.close(opened)
 
 
 @pytest.mark.parametrize("command", ["up", "restart"])

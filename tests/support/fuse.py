@@ -32,17 +32,19 @@ class FuseMount:
     Args:
         source: the folder whose files it shows; its commands are there.
         folder: the mount point.
+        user: who mounted it, as the kernel has it.
     """
 
-    def __init__(self, source: Path, folder: Path) -> None:
+    def __init__(self, source: Path, folder: Path, user: int = 0) -> None:
         self.source = source
         self.folder = folder
+        self._user = user
         self._process = self._mounted()
 
     def _mounted(self) -> "subprocess.Popen[bytes]":
         """Mount it, and return its process."""
         device = os.open(DEVICE, os.O_RDWR)
-        options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+        options = f"fd={device},rootmode=40000,user_id={self._user},group_id=0,allow_other".encode()
         failed = _libc.mount(b"pcapdj-test", os.fsencode(self.folder), TYPE, _MS_NOSUID | _MS_NODEV, options)
         if failed:
             os.close(device)
@@ -84,12 +86,13 @@ class FuseMount:
 
 
 @contextmanager
-def fuse_in(folder: Path, mounted: Path | None = None) -> Iterator[FuseMount]:
+def fuse_in(folder: Path, mounted: Path | None = None, user: int = 0) -> Iterator[FuseMount]:
     """Return a mount in a folder; skip where only root could, fail in CI where the device is missing.
 
     Args:
         folder: where its files are.
         mounted: the mount point; None: a new one below the folder.
+        user: who mounted it, as the kernel has it.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can mount a FUSE file system")
@@ -98,7 +101,7 @@ def fuse_in(folder: Path, mounted: Path | None = None) -> Iterator[FuseMount]:
     source, mounted = folder / "behind", mounted or folder / "mounted"
     source.mkdir()
     mounted.mkdir(exist_ok=True)
-    mount = FuseMount(source, mounted)
+    mount = FuseMount(source, mounted, user)
     try:
         wait_until(lambda: os.path.ismount(mounted), "the file system")
         yield mount

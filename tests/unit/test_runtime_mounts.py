@@ -16,6 +16,7 @@ from pcapdj.runtime.mounts import (
     mounted_types,
     named_paths,
     reading_may_hang,
+    true_owner,
 )
 
 LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
@@ -197,6 +198,31 @@ def test_a_folder_may_always_hang(tmp_path: Path, mounted: Callable[..., None]) 
 
     assert reading_may_hang([os.fsencode(tmp_path)])
     assert not reading_may_hang([os.fsencode(tmp_path / "a.pcap"), b"a\0b"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "owner"),
+    [
+        ("fuse.sshfs", "rw,user_id=65534,group_id=0,allow_other", 65534),
+        ("fuse", "rw,user_id=65534", 65534),
+        ("fuse", "rw,user_id=0,group_id=65534", 7),
+        ("fuse", f"rw,user_id={os.geteuid()}", 7),
+        ("tmpfs", "rw,user_id=65534", 7),
+    ],
+)
+def test_the_owner_of_a_file_is_who_mounted_it_where_a_program_of_theirs_names_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: str, owner: int
+) -> None:
+    """Its source is a text of theirs, too; a file on a disk, or of another mount, has its own owner."""
+    lines = f"1 1 0:52 / /a rw - {kind} rw,user_id=0 {options}\n2 1 0:53 / /b rw - fuse s rw,user_id=65534\n"
+    (tmp_path / "mountinfo").write_text(lines)
+    monkeypatch.setattr(mounts, "_MOUNTINFO", str(tmp_path / "mountinfo"))
+
+    def status(device: int) -> os.stat_result:
+        return os.stat_result((0o100644, 1, device, 1, 7, 7, 0, 0, 0, 0))
+
+    assert true_owner(status(os.makedev(0, 52))) == owner
+    assert true_owner(status(os.makedev(8, 52))) == true_owner(status(os.makedev(0, 54))) == 7
 
 
 def test_owners_mean_nothing_on_a_stick(tmp_path: Path, mounted: Callable[..., None]) -> None:
