@@ -4,34 +4,49 @@ Calls about a file system that hangs do not return. So where that may happen, `r
 """
 
 import os
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
+from pcapdj.capture.files import open_folder_below
 from pcapdj.capture.storage import FolderState
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.mounts import boot_id, present_mounts
 
 _MOST_FILES: Final = 5  # of the folder that are read to see whether its disk works
 _MOST_ENTRIES: Final = 1000  # that are looked at to find these
 _READ_BYTES: Final = 4096
 _ROOT: Final = b"/"
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+_FILE_FLAGS: Final = _FLAGS | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
 
 
-def folder_state(name: bytes, mount: bytes) -> FolderState:
+def folder_state(name: bytes, mount: bytes, root: bytes | None) -> FolderState:
     """Return what is found where a file should be.
 
     Args:
         name: the file's path.
         mount: the recorded mount point of its file system; empty: none is recorded.
+        root: if given, the folder counts as gone where a link leads to it below this one.
     """
-    folder, base = os.path.split(os.path.join(os.getcwdb(), name))  # noqa: PTH109, PTH118 - bytes
     mount_type = present_mounts().get(mount, b"rootfs" if mount == _ROOT else b"")
-    return FolderState(
-        mount_type,
-        _device_of(mount),
-        boot_id(),
-        has_folder=os.path.isdir(folder),  # noqa: PTH112 - bytes
-        has_readable_files=_has_readable_files(folder, base),
-    )
+    has_folder = has_readable_files = False
+    with suppress(OSError, CaptureError):
+        folder, base = _opened_folder(name, root)
+        has_folder = True
+        try:
+            has_readable_files = _has_readable_files(folder, base)
+        finally:
+            os.close(folder)
+    device = _device_of(mount) if mount_type else None  # another path is asked for nothing
+    return FolderState(mount_type, device, boot_id(), has_folder, has_readable_files)
+
+
+def _opened_folder(name: bytes, root: bytes | None) -> tuple[int, bytes]:
+    if root is not None:
+        return open_folder_below(root, name)
+    folder, base = os.path.split(name)
+    return os.open(folder or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), base
 
 
 def _device_of(mount: bytes) -> int | None:
@@ -41,24 +56,29 @@ def _device_of(mount: bytes) -> int | None:
         return None
 
 
-def _has_readable_files(folder: bytes, base: bytes) -> bool:
-    """Report whether another file of the folder can be read, or it has no other."""
+def _has_readable_files(folder: int, base: bytes) -> bool:
+    """Report whether another file of the folder can be read, or it has no other.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    listed = os.open(".", _FLAGS | os.O_DIRECTORY, dir_fd=folder)
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(listed) as entries:
             others = [
-                each.path
+                each.name
                 for each in islice(entries, _MOST_ENTRIES)
-                if each.name != base and each.is_file(follow_symlinks=False)
+                if os.fsencode(each.name) != base and each.is_file(follow_symlinks=False)
             ]
-    except OSError:
-        return False
-    return not others or any(map(_is_readable, others[:_MOST_FILES]))
+        return not others or any(_is_readable(listed, each) for each in others[:_MOST_FILES])
+    finally:
+        os.close(listed)
 
 
-def _is_readable(path: bytes) -> bool:
+def _is_readable(folder: int, name: str) -> bool:
     """Report whether the file gives its first bytes."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW)
+        fd = os.open(name, _FILE_FLAGS, dir_fd=folder)
         try:
             os.pread(fd, _READ_BYTES, 0)
         finally:

@@ -83,23 +83,24 @@ class FileOpener:
             return OpenFile(open_regular(b"/proc/self/fd/%d" % descriptor))
         return RemoteFile(self, mount_that_may_hang(name) or name, ("open",), (descriptor,))
 
-    def folder_state(self, name: bytes, mount: bytes) -> FolderState:
+    def folder_state(self, name: bytes, mount: bytes, root: bytes | None) -> FolderState:
         """Look at the place of a file that cannot be opened.
 
         Args:
             name: the file's path.
             mount: the recorded mount point of its file system; empty: none is recorded.
+            root: that the file has to be opened below.
 
         Raises:
             Stopped: a stop signal arrived during the wait.
         """
         slow = mount_that_may_hang(name) or (mount_that_may_hang(mount) if mount else None)
         if slow is None:
-            return folder_state(name, mount)
+            return folder_state(name, mount, root)
         while True:
             process = self.take_process()
             with suppress(EOFError):  # it was killed
-                found: FolderState = process.ask(("folder", name, mount), slow)
+                found: FolderState = process.ask(("folder", name, mount, root), slow)
                 self.give_back(process)
                 return found
 

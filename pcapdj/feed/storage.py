@@ -16,7 +16,7 @@ from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.identity import QueuedFile
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.roots import root_of
-from pcapdj.capture.storage import FileMount, StorageFault, storage_fault_of
+from pcapdj.capture.storage import FileMount, FolderState, StorageFault, storage_fault_of
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.skips import SKIPPED, SkipRequests
 from pcapdj.feed.statistics import Statistics
@@ -172,7 +172,7 @@ class CaptureStorage:
         recorded = self._recorded
         if recorded is None or not recorded.mount or recorded.device == device:
             return False
-        if not self._opener.folder_state(self._name, recorded.mount).mount_type:
+        if not self._look().mount_type:
             raise CaptureError("is not on the file system that it was queued from", error_number=errno.ENODEV)
         return True
 
@@ -182,11 +182,14 @@ class CaptureStorage:
         Raises:
             CaptureError: that of the file, whatever its storage does: no call failed.
         """
-        recorded = self._recorded
         if not error.error_number:
             raise error
-        found = self._opener.folder_state(self._name, recorded.mount if recorded else b"")
-        return storage_fault_of(error.error_number, recorded, found)
+        return storage_fault_of(error.error_number, self._recorded, self._look())
+
+    def _look(self) -> FolderState:
+        """Look at the place of the file, with no step out of its root: a link there may lead anywhere."""
+        mount = self._recorded.mount if self._recorded else b""
+        return self._opener.folder_state(self._name, mount, root_of(self._name, self._roots))
 
     def _begin_wait(self, fault: StorageFault, error: CaptureError) -> None:
         self._fault, self._since_s, self._begun_s, self._tries = fault, time.time(), time.monotonic(), 0

@@ -97,11 +97,11 @@ class UnsettledFilesOpener(FileOpener):
         self.settles_in_s: list[float] = []
         self.before_looks: list[Callable[[], object]] = []
 
-    def folder_state(self, name: bytes, mount: bytes) -> FolderState:
+    def folder_state(self, name: bytes, mount: bytes, root: bytes | None) -> FolderState:
         """Look there, after what was to happen."""
         if self.before_looks:
             self.before_looks.pop(0)()
-        return super().folder_state(name, mount)
+        return super().folder_state(name, mount, root)
 
     def open(self, name: bytes, *, root: bytes | None, refuse_written: bool) -> OpenFile:
         """Open the file, if it has settled."""

@@ -8,6 +8,7 @@ import signal
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -440,3 +441,28 @@ def test_by_hand_the_next_dispatcher_waits_too(
         else:
             assert first + rest[24:] == stream_of(capture)
         assert failures(store) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_known", [False, True], ids=["pushed", "queued by the importer"])
+def test_with_a_root_a_link_to_a_file_system_that_hangs_is_refused_at_once(
+    trio: Trio, mount: FuseMount, *, is_known: bool
+) -> None:
+    """Nothing behind it is looked at, to find out whose fault it is, either; the next file is fed."""
+    sensor = trio.captures / "sensor"
+    sensor.mkdir()
+    queue = partial(queue_as_importer, trio) if is_known else trio.queue
+    queue(put(sensor, 1), put(trio.captures, 3, 20))
+    sensor.rename(trio.folder / "before")
+    sensor.symlink_to(mount.folder)
+    mount.hang(everything=True)
+    trio.start("consumer")
+    trio.start("controller")
+    trio.start("dispatcher", "--root", str(trio.captures))
+
+    trio.await_processed(1)
+
+    [failure] = failures(trio.store)
+    assert failure["reason"].startswith("is or follows a symbolic link that is not followed")
+    assert not mount.has_hung
+    assert [places_in(stream) for stream in trio.streams()] == [places(3, 20)]
