@@ -39,7 +39,12 @@ class Budget:
     def __init__(self) -> None:
         self.known_bytes = 0
         self._all_blocks = self._all_packets = 0
+        self.restart()
         self.renew()
+
+    def restart(self) -> None:
+        """Begin an archive's data again: nothing is behind it."""
+        self._behind_bytes = self._behind_members = 0
 
     def begin(self, known_bytes: int) -> None:
         """Begin a pass through the file: all data before this offset is known, and costs nothing."""
@@ -48,8 +53,18 @@ class Budget:
         self.renew()
 
     def renew(self) -> None:
-        """Begin again: the file has given a packet."""
-        self._read_bytes = self._decompressed_bytes = self._members = self._blocks = 0
+        """Begin again: the file has given a packet. What an archive has behind all data stays counted."""
+        self._read_bytes, self._members = self._behind_bytes, self._behind_members
+        self._decompressed_bytes = self._blocks = 0
+
+    def spend_chunk(self, *, read_bytes: int, decompressed_bytes: int, members: int) -> str | None:
+        """Count what was done for the next data of an archive, or without any, as `spend`."""
+        if decompressed_bytes:
+            self._behind_bytes = self._behind_members = 0
+        else:
+            self._behind_bytes += read_bytes
+            self._behind_members += members
+        return self.spend(read_bytes=read_bytes, decompressed_bytes=decompressed_bytes, members=members)
 
     def spend(
         self, *, read_bytes: int = 0, decompressed_bytes: int = 0, members: int = 0, blocks: int = 0

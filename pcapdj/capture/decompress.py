@@ -251,10 +251,11 @@ class DecompressedSource:
         self._start = self._end = 0  # of what is kept, in the decompressed capture
         self._source_end = 0
         self._is_finished = False
+        self.budget.restart()
 
     def read_error_at(self, offset: int | None) -> CaptureError | None:
         """Return why the decompressed data ends too early."""
-        if not self._is_finished:
+        if not self._is_finished and self._overspent is None:
             return None
         if self._overspent is None and self._file.fault is not None:
             return self._file.fault
@@ -267,7 +268,12 @@ class DecompressedSource:
         self._chunks.close()
 
     def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
-        """Return the bytes from `offset` on; an earlier offset starts decompression again."""
+        """Return the bytes from `offset` on; an earlier offset starts decompression again.
+
+        They are fewer where the budget is spent: if they have a packet, it is renewed, and more can be read.
+        """
+        if self._overspent:
+            self._overspent = self.budget.spend()
         if offset < self._start:
             self.close()
             self._restart()
@@ -291,30 +297,30 @@ class DecompressedSource:
             position += len(chunk)
 
     def _keep_next(self) -> bool:
-        """Keep the next bytes; False at the end."""
-        if self._is_finished:
+        """Keep the next bytes; False at the end, and where the budget is spent."""
+        if self._is_finished or self._overspent:
             return False
         for chunk in self._chunks:
             self._source_end = chunk.source_end
             if self._stops:
                 self._stops.wait(0)
-            if overspent := self._spend(chunk):
-                self._overspent = overspent
-                break
+            self._overspent = self._spend(chunk)
             if chunk.data:
                 self._kept.append(chunk.data)
                 self._end += len(chunk.data)
-                return True
+            if chunk.data or self._overspent:
+                return not self._overspent
         self._is_finished = True
         return False
 
     def _spend(self, chunk: _Chunk) -> str | None:
         """Count a chunk in the budget; return why the file is given up, if it is."""
         if chunk.data and self._end < self.budget.known_bytes:
+            self.budget.restart()
             self.budget.renew()
             return None
         decompressed_bytes = len(chunk.data)
-        return self.budget.spend(
+        return self.budget.spend_chunk(
             read_bytes=chunk.read_bytes, decompressed_bytes=decompressed_bytes, members=chunk.members
         )
 

@@ -239,6 +239,37 @@ def test_each_packet_renews_the_budget(tmp_path: Path) -> None:
     assert (found, fault) == (as_read(PACKETS), "")
 
 
+# by compression: what is between two packets, and why a file with 99 more of it behind its last one fails
+BETWEEN: dict[str, tuple[bytes, str]] = {
+    "gzip": (gzip.compress(b"") * 100, MEMBERS),
+    "xz": (COMPRESS["xz"](b"") * 100, MEMBERS),
+    "zstd": (SKIPPABLE + struct.pack("<I", 40_000) + bytes(40_000), f"has more than {2 << 20} bytes without"),
+}
+
+
+@pytest.mark.parametrize("compression", BETWEEN)
+@pytest.mark.parametrize("is_pcapng", [False, True])
+def test_packets_that_are_read_at_once_renew_the_budget_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str, *, is_pcapng: bool
+) -> None:
+    """A sensor with little traffic appends a member now and then; only what is behind the last one counts."""
+    monkeypatch.setattr(budget, "MOST_MEMBERS", FEW_MEMBERS)
+    monkeypatch.setattr(budget, "MOST_BYTES", 2 << 20)
+    compress, (between, reason) = COMPRESS[compression], BETWEEN[compression]
+    header, packet = file_header(), record(PACKETS[0])
+    if is_pcapng:
+        header, packet = section() + interface(), enhanced(1_000_002, b"first")
+    path = tmp_path / "capture"
+    content = compress(header) + (compress(packet) + between) * 100
+    path.write_bytes(content)
+
+    assert read_all(path) == (as_read(PACKETS[:1]) * 100, "")
+    path.write_bytes(content + between * 99)
+    found, fault = read_all(path)
+    assert found == as_read(PACKETS[:1]) * 100
+    assert fault.startswith(reason)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "other",
