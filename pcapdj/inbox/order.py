@@ -15,6 +15,7 @@ dumpcap begins its numbers anew when it is started again.
 """
 
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
@@ -28,8 +29,10 @@ _DIGITS = re.compile(rb"([0-9]+)")
 _MOST_DIGITS = 30  # int() refuses thousands of them; what differs before these is no counter
 COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
 
-Chunk = bytes | tuple[int, bytes]
-PartKey = tuple[tuple[Chunk, ...], tuple[Chunk, ...], bytes]
+# In a key: what ends a chunk, what begins a number, and the bytes of text that are escaped.
+_END, _NUMBER, _SMALL = b"\0", b"\1", re.compile(rb"[\0-\2]")
+_LONG, _LONG_NUMBER = 0xFF, struct.Struct(">BI")
+
 Times = Mapping[bytes, int | None]
 
 
@@ -125,23 +128,31 @@ def _number(digits: bytes) -> int:
     return int(digits[-_MOST_DIGITS:])
 
 
-def natural_key(name: bytes) -> tuple[PartKey, ...]:
-    """Return the key that sorts paths in natural order."""
-    return tuple(_part_key(part) for part in name.split(b"/"))
+def natural_key(name: bytes) -> bytes:
+    """Return the key that sorts paths in natural order, with at most four times the bytes of the path."""
+    return b"".join(map(_part_key, name.split(b"/")))
 
 
 @lru_cache(maxsize=1024)  # the folders of ten thousand names are the same few
-def _part_key(part: bytes) -> PartKey:
+def _part_key(part: bytes) -> bytes:
     compression = next((each for each in COMPRESSIONS if part.endswith(each)), b"")
     name = part.removesuffix(compression)
     stem, dot, extension = name.rpartition(b".")
-    return _chunks(stem if dot else name), _chunks(extension if dot else b""), part
+    return _chunks(stem if dot else name) + _chunks(extension if dot else b"") + _escaped(part) + _END
 
 
-def _chunks(text: bytes) -> tuple[Chunk, ...]:
-    """Return text and numbers in turn, text first; a number is (length, digits), as int() has a limit."""
-    pieces: list[Chunk] = list(_DIGITS.split(text))
-    for index in range(1, len(pieces), 2):
-        digits = bytes(pieces[index]).lstrip(b"0")  # type: ignore[arg-type]  # still bytes here
-        pieces[index] = (len(digits), digits)
-    return tuple(pieces)
+def _chunks(text: bytes) -> bytes:
+    """Return text and numbers in turn; the end comes before a number, and both before all text."""
+    return _DIGITS.sub(_number_key, _escaped(text)) + _END
+
+
+def _escaped(text: bytes) -> bytes:
+    """Return text whose bytes are larger than `_END` and `_NUMBER`, in the same order."""
+    return _SMALL.sub(lambda found: b"\2" + found[0], text)
+
+
+def _number_key(found: re.Match[bytes]) -> bytes:
+    """Return a number as its length, which decides first, and its digits; int() has a limit."""
+    digits = found[0].lstrip(b"0")
+    length = len(digits)
+    return _NUMBER + (bytes([length]) if length < _LONG else _LONG_NUMBER.pack(_LONG, length)) + digits

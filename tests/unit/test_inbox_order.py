@@ -1,5 +1,7 @@
 """Natural order, the order of first packets, and what is shown where the two contradict each other."""
 
+import tracemalloc
+
 from support.rows import each_row
 
 from pcapdj.inbox.order import (
@@ -35,6 +37,21 @@ def test_rotated_names_come_in_the_order_they_were_written(names: list[bytes]) -
 def test_names_with_equal_numbers_have_a_fixed_order() -> None:
     """`01` and `1` are the same number; their bytes decide."""
     assert natural_key(b"cap01") != natural_key(b"cap1")
+
+
+@each_row("name", [b"/in/" + b"1a" * 125, b"/in/" + b"\1" * 250, b"/in/" + b"0" * 250, b"1" * 4000])
+def test_names_of_any_form_take_little_memory_while_they_are_sorted(name: bytes) -> None:
+    """Whoever may write to a folder chooses the names in it."""
+    names = [b"%s%04d" % (name, number) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        found = in_natural_order(reversed(names))
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert found == names
+    assert most_bytes < 10 * sum(map(len, names)) + (1 << 18)  # folders that were seen are kept, too
 
 
 DAY_NS = 86_400 * 10**9
