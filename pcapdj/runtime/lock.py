@@ -4,16 +4,19 @@ Some lock files lie in folders where other users can make files, as /tmp. What s
 if it is a lock file of this user: regular, with one name, and not longer than a pid. A link, a pipe, a folder
 or a file of another user is refused before it is opened, and again after it, and is never written to.
 
-Who holds a lock is read from /proc/locks, since the text in a file may be anyone's. A folder that other users
+Who holds a lock is read from /proc/locks, since the text in a file may be anyone's. It shows who made a lock:
+where that process has ended, the one that inherited it is found by its open files. A folder that other users
 may read can be locked by them, too: then the message names that user, and not a second run of ours.
 
-Source: flock(2), proc_locks(5).
+Source: flock(2), proc_locks(5), proc_pid_fdinfo(5).
 """
 
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,20 +28,28 @@ from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import described, owner_of, present_at
 
 _PID_BYTES: Final = 32  # a pid has 7 digits
+_MOST_LINES: Final = 16  # of a description: an flock stands before what may have no end
 _LOCKS: Final = Path("/proc/locks")
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Holder(NamedTuple):
-    """A process that holds a lock; None: not known."""
+    """A process that holds a lock; None: not known.
+
+    Args:
+        pid: its number.
+        uid: its user.
+        is_hidden: there is one, and none that this user may look at has the lock.
+    """
 
     pid: int | None
     uid: int | None
+    is_hidden: bool = False
 
     @property
     def is_of_another_user(self) -> bool:
-        """Report whether it is neither of this user nor of root."""
-        return self.uid not in (None, ROOT, os.geteuid())
+        """Report whether it is neither of this user nor, if it can be seen, of root."""
+        return self.is_hidden or self.uid not in (None, ROOT, os.geteuid())
 
     def __str__(self) -> str:
         return f"pid {self.pid}" if self.pid else "pid unknown"
@@ -104,17 +115,25 @@ def holder_of(descriptor: int, written_pid: int | None = None) -> Holder:
         written_pid: what the file has, where the kernel does not show the holder.
     """
     found = os.fstat(descriptor)
-    pid = next(iter(_pids_with_lock(found)), written_pid)
-    return Holder(pid, _user_of(pid) if pid else None)
+    if not (shown := _locks_on(found)):
+        return Holder(written_pid, _user_of(written_pid) if written_pid else None)
+    places = frozenset(place for _, place in shown)
+    lockers = (pid for pid, _ in shown if _has_lock(pid, places) is not False)
+    pid = next(lockers, None) or next((each for each in _processes() if _has_lock(each, places)), None)
+    if pid:
+        return Holder(pid, _user_of(pid))
+    return Holder(None, None, is_hidden=os.geteuid() != ROOT and bool(_locks_on(found)))  # it may have ended
 
 
 def held_by_another_user(path: Path, holder: Holder) -> AlreadyRunning | None:
     """Return the error about another user's lock on a file or folder of ours; None if it is not that."""
-    if not holder.is_of_another_user or holder.uid is None:
+    if not holder.is_of_another_user:
         return None
+    who = "" if holder.uid is None else f", {owner_of(holder.uid)}, {holder},"
     return AlreadyRunning(
-        f"A process of another user, {owner_of(holder.uid)}, {holder}, has locked {quoted(str(path))}.",
-        hint="End it, and remove the permission of other users to read that place.",
+        f"A process of another user{who} has locked {quoted(str(path))}.",
+        hint=f"{'' if who else 'Root can find it. '}End it, and remove the permission of other users to read"
+        f" that place.",
     )
 
 
@@ -145,20 +164,44 @@ def _check(path: Path, found: os.stat_result) -> None:
     )
 
 
-def _pids_with_lock(found: os.stat_result) -> list[int]:
-    """Return who holds an flock on this inode: first those whose device is that of the status, too.
+def _locks_on(found: os.stat_result) -> list[tuple[int, str]]:
+    """Return who made each flock on this inode, and its place; first those with the device of the status.
 
     On btrfs and overlayfs the kernel shows another device than stat(2).
     """
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
-    pids: list[tuple[bool, int]] = []
+    locks: list[tuple[bool, int, str]] = []
     with suppress(OSError, ValueError, IndexError), _LOCKS.open(encoding="ascii") as lines:
         for line in lines:  # one by one: any user may have a million locks
             fields = line.split()
             place = fields[5].rpartition(":")
             if fields[1] == "FLOCK" and place[2] == str(found.st_ino) and int(fields[4]) > 0:
-                pids.append((place[0] != device, int(fields[4])))
-    return [pid for _, pid in sorted(pids)]
+                locks.append((place[0] != device, int(fields[4]), fields[5]))
+    return [(pid, place) for _, pid, place in sorted(locks)]
+
+
+def _processes() -> Iterator[int]:
+    with os.scandir("/proc") as entries:
+        yield from filter(None, (whole_number(each.name) for each in entries))
+
+
+def _has_lock(pid: int, places: frozenset[str]) -> bool | None:
+    """Report whether a process has open what is locked at one of these places; None: it cannot be seen."""
+    try:
+        with os.scandir(f"/proc/{pid}/fdinfo") as entries:
+            return any(_is_locked(each.path, places) for each in entries)
+    except PermissionError:
+        return None
+    except OSError:  # it has ended
+        return False
+
+
+def _is_locked(described: str, places: frozenset[str]) -> bool:
+    """Report whether an open file has a lock of its own, as proc_pid_fdinfo(5) describes it."""
+    with suppress(FileNotFoundError), Path(described).open(encoding="ascii", errors="replace") as file:
+        lines = (line.split() for line in islice(file, _MOST_LINES))
+        return any("FLOCK" in words and not places.isdisjoint(words) for words in lines)
+    return False  # it was closed meanwhile
 
 
 def _user_of(pid: int) -> int | None:

@@ -1,6 +1,7 @@
 """What stands in the way of locks, pipe and socket: refused with its owner, never changed or waited for."""
 
 import os
+import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,10 +14,9 @@ from support.captures import Record, classic
 from support.forkserver import Finished, run
 from support.programs import require_program
 from support.service_rig import environment
-from support.waiting import wait_until
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ExitCode
-from pcapdj.runtime.lock import Lock, locked
+from pcapdj.runtime.lock import Lock
 from pcapdj.store.syncing import lock_data
 
 OTHER: Final = 65534
@@ -128,38 +128,46 @@ def test_a_role_names_what_stands_in_its_way(
 
 
 @contextmanager
-def held_by_another_user(path: Path) -> Iterator[int]:
-    """Let a process of another user lock a file or folder that it can read; return its pid."""
-    command = [require_program("flock"), "--no-fork", str(path), "sleep", "60"]
-    holder = subprocess.Popen(command, user=OTHER, group=OTHER)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        wait_until(lambda: is_held(descriptor), "the other user to lock it")
-        yield holder.pid
-    finally:
-        os.close(descriptor)
-        holder.kill()
-        holder.wait()
+def held_by_another_user(path: Path, *, by_a_child: bool = False) -> Iterator[int]:
+    """Let a process of another user lock a file or folder that it can read; return the pid of the holder.
+
+    Args:
+        path: of the file or folder.
+        by_a_child: who made the lock has ended, and a process that it has started keeps it.
+    """
+    with held(path, OTHER, by_a_child=by_a_child) as pid:
+        yield pid
 
 
-def is_held(descriptor: int) -> bool:
-    """Report whether another process has the lock."""
-    probe = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
-    try:
-        return not locked(probe)
-    finally:
-        os.close(probe)
+@contextmanager
+def held(path: Path, user: int, *, by_a_child: bool) -> Iterator[int]:
+    """Let a process of a user lock a file or folder; return the pid of the holder."""
+    script = "sleep 60 > /dev/null & echo $!" if by_a_child else "echo $$; exec sleep 60"
+    command = [require_program("flock"), "--no-fork", str(path), "sh", "-c", script]
+    with subprocess.Popen(command, user=user, group=user, stdout=subprocess.PIPE) as maker:
+        assert maker.stdout is not None
+        holder = int(maker.stdout.readline())
+        if by_a_child:
+            maker.wait()
+        try:
+            yield holder
+        finally:
+            os.kill(holder, signal.SIGKILL)
+
+
+BY_A_CHILD: Final = pytest.mark.parametrize("by_a_child", [False, True])
 
 
 @needs_root
-def test_another_user_who_holds_a_lock_is_named(shared: Path) -> None:
+@BY_A_CHILD
+def test_another_user_who_holds_a_lock_is_named(shared: Path, *, by_a_child: bool) -> None:
     """By the kernel, whatever the file contains."""
     place = shared / "role.lock"
     place.write_text("1\n")
     place.chmod(0o644)
 
     with (
-        held_by_another_user(place) as pid,
+        held_by_another_user(place, by_a_child=by_a_child) as pid,
         pytest.raises(AlreadyRunning, match=rf"user, nobody \(uid {OTHER}\), pid {pid}, has locked"),
     ):
         Lock(place, "dispatcher")
@@ -168,12 +176,13 @@ def test_another_user_who_holds_a_lock_is_named(shared: Path) -> None:
 
 
 @needs_root
-def test_another_user_can_lock_an_output_folder_and_is_named(shared: Path) -> None:
+@BY_A_CHILD
+def test_another_user_can_lock_an_output_folder_and_is_named(shared: Path, *, by_a_child: bool) -> None:
     """It is no other run that one would wait for."""
     (shared / "1.pcap").write_bytes(classic([Record()]))
     (shared / "out").mkdir(mode=0o755)
 
-    with held_by_another_user(shared / "out") as pid:
+    with held_by_another_user(shared / "out", by_a_child=by_a_child) as pid:
         done = start("run", "1.pcap", "--preset", "summary", "--logdir", "out", cwd=shared)
 
     assert done.returncode == ExitCode.BUSY
@@ -181,15 +190,42 @@ def test_another_user_can_lock_an_output_folder_and_is_named(shared: Path) -> No
 
 
 @needs_root
-def test_the_embedded_redis_does_not_wait_for_another_user(shared: Path) -> None:
+@BY_A_CHILD
+def test_the_embedded_redis_does_not_wait_for_another_user(shared: Path, *, by_a_child: bool) -> None:
     """It waits for a server that ends; nobody else ends."""
     (shared / "data").mkdir(mode=0o755)
 
     with (
-        held_by_another_user(shared / "data"),
+        held_by_another_user(shared / "data", by_a_child=by_a_child),
         pytest.raises(AlreadyRunning, match="of another user, nobody"),
     ):
         lock_data(shared / "data")
+
+
+@needs_root
+def test_a_holder_that_only_root_can_see_is_no_second_run_of_ours(shared: Path) -> None:
+    """The kernel shows a user who made a lock, but not who inherited it."""
+    (shared / "data").mkdir(mode=0o755)
+
+    with held_by_another_user(shared / "data", by_a_child=True):
+        os.seteuid(OTHER - 1)
+        try:
+            with pytest.raises(AlreadyRunning, match=r"^A process of another user has locked .* Root can "):
+                lock_data(shared / "data")
+        finally:
+            os.seteuid(0)
+
+
+def test_a_process_of_ours_that_inherited_a_lock_is_named(shared: Path) -> None:
+    """As one of a role that was killed."""
+    place = shared / "role.lock"
+    place.touch()
+
+    with (
+        held(place, os.geteuid(), by_a_child=True) as pid,
+        pytest.raises(AlreadyRunning, match=rf"^Another dispatcher \(pid {pid}\) holds"),
+    ):
+        Lock(place, "dispatcher")
 
 
 def test_a_holder_of_ours_is_named_by_the_kernel(shared: Path) -> None:
