@@ -101,7 +101,7 @@ LIMITS = [
     ("commands.queue", "_MOST_NAMED", 10),
     ("commands.reclaim", "_NICE", 10),
     ("reclaim.rounds", "MOST_NOTES", 10),
-    ("commands.report", "_FARTHEST_NS", 1 << 62),
+    ("trace.timeline", "_LIMIT_NS", 1 << 63),
     ("commands.report", "_MOST_SHOWN", 1000),
     ("commands.requeue", "_AT_ONCE", 100),
     ("commands.requeue", "_MOST_NAMED", 10),
