@@ -27,6 +27,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pcapdj.capture.files import StillWritten
+from pcapdj.capture.removed_files import RemovedFiles
 from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.console.screen import print_lines, progress_bar
 from pcapdj.inbox.listing import CaptureFile, list_captures, look_at_capture, sort_captures
@@ -145,7 +146,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
                 order or Order.TIME,
                 recursive=recursive,
                 roots=absolute_roots(root),
-                retention=Retention(store.another(), fed_days * DAY_S, captures_days * DAY_S),
+                kept_s=(fed_days * DAY_S, captures_days * DAY_S),
             ),
             may_hang=True,  # links that arrive later may lead anywhere
             after_hang=lambda: forget_look(_lane_of(store), names),
@@ -203,7 +204,7 @@ def watch_folders(  # noqa: PLR0913 - the options
     *,
     recursive: bool,
     roots: Sequence[bytes],
-    retention: Retention,
+    kept_s: tuple[float, float],
 ) -> ExitCode:
     """Queue the files that arrive in the folders, until a stop signal.
 
@@ -218,7 +219,7 @@ def watch_folders(  # noqa: PLR0913 - the options
         warn_of_losses(store, events, signals)
         try:
             retrying = RetryingStore(store, signals, events)
-            Importer(inboxes, retrying, signals, order, roots, suspects, retention).run()
+            Importer(inboxes, retrying, signals, order, roots, suspects, kept_s).run()
         finally:
             suspects.close()
             for inbox in inboxes:
@@ -241,7 +242,7 @@ class Importer:
         order: of the files that arrive together.
         roots: files must lie below one of them; none: anywhere.
         suspects: files that are not looked into.
-        retention: removes what Redis has of files that are gone.
+        kept_s: for how long records of files and captures are kept; empty: as `Retention`.
     """
 
     def __init__(  # noqa: PLR0913 - what the role consists of
@@ -252,13 +253,13 @@ class Importer:
         order: Order,
         roots: Sequence[bytes] = (),
         suspects: Suspects | None = None,
-        retention: Retention | None = None,
+        kept_s: tuple[float, ...] = (),
     ) -> None:
         self._suspects = suspects or Suspects()
         self._inboxes = {inbox: ProblemLog(inbox) for inbox in inboxes}
         self._publisher = Publisher(store, list(self._inboxes.values()))
         self._queue_check = QueueCheck(store.another())
-        self._retention = retention or Retention(store.another())
+        self._retention = Retention(store.another(), partial(RemovedFiles, signals, roots), *kept_s)
         self._recent = RecentCaptures()
         self._reminder = Reminder()
         self._known = 0  # captures that were not queued because they were fed before
@@ -328,8 +329,7 @@ class Importer:
     def _requeue_lost(self, names: int) -> None:
         """Queue again what Redis has lost of the queue; if it has lost FED, too, a person decides."""
         self._publisher.lose(names)
-        fed = self._store.keys.fed
-        if self._store.call(lambda client: client.hlen(fed)):
+        if self._store.call(lambda client: client.hlen(self._store.keys.fed)):
             for inbox in self._inboxes:
                 inbox.forget_handled()
 

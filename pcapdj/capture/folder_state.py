@@ -1,9 +1,10 @@
-"""Looks at the place of a file that cannot be opened; what that means is decided in `storage`.
+"""Looks at the place of a file that cannot be opened, or is gone; what that means is decided elsewhere.
 
 Calls about a file system that hangs do not return. So where that may happen, `reading_process` makes them.
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Final
@@ -40,6 +41,27 @@ def folder_state(name: bytes, mount: bytes, root: bytes | None) -> FolderState:
             os.close(folder)
     device = _device_of(mount) if mount_type else None  # another path is asked for nothing
     return FolderState(mount_type, device, boot_id(), has_folder, has_readable_files)
+
+
+def removed_files(files: Mapping[bytes, tuple[int, bytes | None]]) -> set[bytes]:
+    """Return the names of the files that are gone from their folder, which is there.
+
+    Args:
+        files: for each name the device that its folder has to be on, and the root as above.
+    """
+    return {name for name, (device, root) in files.items() if _is_removed(name, device, root)}
+
+
+def _is_removed(name: bytes, device: int, root: bytes | None) -> bool:
+    with suppress(OSError, ValueError, CaptureError):
+        folder, base = _opened_folder(name, root)
+        try:
+            os.lstat(base, dir_fd=folder)
+        except FileNotFoundError:
+            return os.fstat(folder).st_dev == device
+        finally:
+            os.close(folder)
+    return False
 
 
 def _opened_folder(name: bytes, root: bytes | None) -> tuple[int, bytes]:

@@ -26,7 +26,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pcapdj.capture.files import OpenFile, open_file, open_regular
-from pcapdj.capture.folder_state import folder_state
+from pcapdj.capture.folder_state import folder_state, removed_files
 from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.capture.storage import FolderState
 from pcapdj.runtime.environment import own_environment
@@ -103,6 +103,11 @@ class FileOpener:
                 found: FolderState = process.ask(("folder", name, mount, root), slow)
                 self.give_back(process)
                 return found
+
+    def close(self) -> None:
+        """End the process that has no file open."""
+        if self._idle and not self._idle.has_ended:
+            self._idle.leave_behind()
 
     def take_process(self) -> "ReadingProcess":
         """Return a process that has no file open."""
@@ -247,16 +252,17 @@ class ReadingProcess:
             _send(self._connection, request, descriptors)
             (answer, error), received = _receive(self._connection, wait)
         except OSError as exc:
-            self._leave_behind()
+            self.leave_behind()
             raise EOFError from exc
         except BaseException:
-            self._leave_behind()
+            self.leave_behind()
             raise
         if error:
             raise error
         return received[0] if received else answer
 
-    def _leave_behind(self) -> None:
+    def leave_behind(self) -> None:
+        """Kill it; if it hangs, it ends when its call returns."""
         self._connection.close()
         _left_behind.add(self._pid)
         _reap(self._pid)
@@ -308,6 +314,7 @@ _CALLS: Final[Mapping[str, Callable[..., object]]] = {
     "status": os.fstat,
     "close": os.close,
 }
+_LOOKS: Final[Mapping[str, Callable[..., object]]] = {"folder": folder_state, "removed": removed_files}
 
 
 def _serve(connection: socket.socket) -> None:
@@ -319,8 +326,8 @@ def _serve(connection: socket.socket) -> None:
         error: Exception | None = None
         opened = list[int]()
         try:
-            if what == "folder":
-                answer = folder_state(*arguments)
+            if what in _LOOKS:
+                answer = _LOOKS[what](*arguments)
             elif what == "open":
                 file = _opened(arguments, descriptors)
                 opened = [os.open(b"/proc/self/fd/%d" % file, os.O_PATH | os.O_CLOEXEC)]

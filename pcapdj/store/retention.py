@@ -2,18 +2,18 @@
 
 A record in FED is removed when its file is gone and it is older than 30 days: a rotation that uses the name
 again makes a new file. A file is gone only if its folder is there, on the file system that it had: storage
-that is away may come back with the file. The captures in CAPTURES are kept for a year, also without a file: a
-copy may arrive. Once a day each hash is walked in slices. The journal is trimmed by FINISH.
+that is away, or does not answer, may come back with the file. The captures in CAPTURES are kept for a year,
+also without a file: a copy may arrive. Once a day each hash is walked in slices. The journal is trimmed by
+FINISH.
 
 A stream in SUSPECT keeps its captures from being removed to make room. So it has no limit in number or age:
 it is removed when two walks, a day apart, found it neither in FED nor in flight nor open.
 """
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple, Protocol
 
 from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.foreign_json import decode_object
@@ -29,17 +29,37 @@ _MOST_SUSPECTS: Final = 1000  # that one walk looks for
 _LONGEST_BYTES: Final = 80 << 10  # of a field and its value: what is longer is not ours, and stays
 
 
+class LooksForFiles(Protocol):
+    """As `capture.removed_files.RemovedFiles`."""
+
+    def among(self, files: Mapping[bytes, int]) -> Collection[bytes]:
+        """Return the names of the files that are gone, of names and the devices of their folders."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
 class Retention:
     """Removes what is older than it needs to be, a slice at a time.
 
     Args:
         store: the lane.
+        looks: looks for files, during one walk.
         fed_s: for how long FED keeps the record of a file that is gone; 0: for ever.
         captures_s: for how long CAPTURES keeps a capture; 0: for ever.
     """
 
-    def __init__(self, store: Store, fed_s: float = 30 * DAY_S, captures_s: float = 365 * DAY_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        looks: Callable[[], LooksForFiles],
+        fed_s: float = 30 * DAY_S,
+        captures_s: float = 365 * DAY_S,
+    ) -> None:
         self._store = store
+        self._looks = looks
         self._fed_s = fed_s
         self._captures_s = captures_s
         self._unused_suspects = frozenset[bytes]()  # of the walk before
@@ -67,18 +87,13 @@ class Retention:
     def _work(self, now_s: float) -> Iterator[None]:
         keys = self._store.keys
         unused = self._suspects() if self._fed_s else {}
-        for records in self._scan(keys.fed) if self._fed_s else ():
-            for value in records.values() if unused else ():
-                _remove_named(unused, value)
-            self._forget(
-                keys.fed,
-                {
-                    name: value
-                    for name, value in records.items()
-                    if _is_outdated(name, value, now_s - self._fed_s)
-                },
-            )
-            yield
+        with closing(self._looks()) as looks:
+            for records in self._scan(keys.fed) if self._fed_s else ():
+                for value in records.values() if unused else ():
+                    _remove_named(unused, value)
+                outdated = looks.among(_older_than(now_s - self._fed_s, records))
+                self._forget(keys.fed, {name: records[name] for name in outdated})
+                yield
         self._forget_suspects(unused)
         for captures in self._scan(keys.captures) if self._captures_s else ():
             before_s = now_s - self._captures_s
@@ -155,22 +170,10 @@ class _Record(NamedTuple):
             return None
 
 
-def _is_outdated(name: bytes, value: bytes, before_s: float) -> bool:
-    """Report whether the record is older than this time and its file is gone, but not its folder."""
-    record = _Record.of(value)
-    if record is None or record.time_s >= before_s:
-        return False
-    try:
-        folder = os.stat(os.path.dirname(name) or b"/")  # noqa: PTH116, PTH120 - bytes
-    except (OSError, ValueError):
-        return False
-    try:
-        os.lstat(name)
-    except FileNotFoundError:
-        return folder.st_dev == record.device
-    except (OSError, ValueError):
-        pass
-    return False
+def _older_than(before_s: float, records: Mapping[bytes, bytes]) -> dict[bytes, int]:
+    """Return names and devices of the records that are older than this time."""
+    valid = {name: record for name, value in records.items() if (record := _Record.of(value))}
+    return {name: record.device for name, record in valid.items() if record.time_s < before_s}
 
 
 def _newest_s(value: bytes) -> float:

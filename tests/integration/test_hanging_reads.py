@@ -1,6 +1,7 @@
 """Captures on a file system that hangs: every role ends in time, and nothing is lost."""
 
 import gzip
+import json
 import os
 import signal
 import time
@@ -326,6 +327,22 @@ def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) ->
     )
     ends_in_time(trio, "importer")
     assert "Traceback" not in trio.logged("importer")
+
+
+def test_an_importer_goes_on_while_a_file_of_an_old_record_hangs(trio: Trio, mount: FuseMount) -> None:
+    """Its inbox is on another file system; the record stays, and SIGTERM ends it in time."""
+    keys, name = trio.store.keys, str(mount.folder / "gone.pcap")
+    trio.store.redis.delete(keys.in_queue)
+    trio.store.redis.hset(keys.fed, name, json.dumps({"dev": 1, "mtime_ns": OLD[0] * 10**9}))
+    mount.hang(everything=True)
+    trio.start("importer")
+    wait_until(lambda: mount.has_hung, "a call to hang")
+
+    arrived = os.fsencode(trio.capture("4.pcap", 4, 20))
+    wait_until(lambda: arrived in listed(trio.store, keys.in_queue), "the new file to be queued")
+
+    ends_in_time(trio, "importer")
+    assert trio.store.redis.hexists(keys.fed, name)
 
 
 def test_a_refusal_of_a_controller_that_watches_such_a_disk_names_the_role(

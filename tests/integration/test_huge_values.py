@@ -10,6 +10,7 @@ from redis import Redis
 from support.cases import some_long
 from support.forkserver import clean_environment, run
 from support.redis_server import PrivateRedis, redis_at
+from support.retention import retention_of
 
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.suspension import Suspension
@@ -28,7 +29,6 @@ from pcapdj.store.lane_totals import read_counts
 from pcapdj.store.lanes import LaneKeys, lanes_of, open_streams, wanted_names
 from pcapdj.store.queue_check import compare_now
 from pcapdj.store.reclaims import reclaimed
-from pcapdj.store.retention import Retention
 from pcapdj.store.snapshot import read_snapshot
 
 HUGE: Final = b"\x1b[31m" * (1 << 19)  # 2.5 MiB
@@ -108,7 +108,7 @@ TAKEN: Final = QueueEntry(b"/in/1.pcap", "asked", 1, 0, "token", "")
 
 def forget_suspects(store: Store) -> None:
     """Look for suspect streams without a file, as the importer does once a day."""
-    retention = Retention(store)
+    retention = retention_of(store)
     while retention.step(0.0):
         pass
 

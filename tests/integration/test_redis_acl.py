@@ -11,6 +11,7 @@ import redis
 from support.forkserver import ROOT, clean_environment, run
 from support.reclaiming import feed, reclaimed, write_capture
 from support.redis_server import PrivateRedis
+from support.retention import retention_of
 from support.roles_rig import (
     Trio,
     places,
@@ -26,7 +27,7 @@ from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 from pcapdj.store.journal_index import PART_ENTRIES, index_part
 from pcapdj.store.keys import Keys
 from pcapdj.store.queue_check import QueueCheck
-from pcapdj.store.retention import DAY_S, Retention
+from pcapdj.store.retention import DAY_S
 
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
 USERS: Final = {"dispatcher": "dispatcher", "consumer": "dispatcher", "controller": "controller"}
@@ -141,7 +142,7 @@ def test_the_importers_user_may_compare_queue_and_lines_and_remove_old_records(
         server.client.hset("PCAPDJ_FED", str(short_path / "gone"), old)
         server.client.hset("PCAPDJ_CAPTURES", "40:aa", old)
         server.client.hset("PCAPDJ_SUSPECT", "s1", "The disk was full.")
-        retention = Retention(store)
+        retention = retention_of(store)
         for day in range(2):
             while retention.step(day * DAY_S):
                 pass

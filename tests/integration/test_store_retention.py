@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fuse import FuseMount
+from support.retention import retention_of
 
 from pcapdj.commands.check import redis_lines
 from pcapdj.store.client import Store
@@ -48,9 +50,43 @@ def test_the_record_of_a_file_that_is_gone_is_removed_after_thirty_days(store: S
     }
     store.redis.hset(store.keys.fed, mapping=dict[Any, Any](fed))
 
-    run(Retention(store))
+    run(retention_of(store))
 
     assert set(store.redis.hkeys(store.keys.fed)) == set(list(fed)[2:])
+
+
+def test_with_roots_only_files_below_them_are_looked_at(store: Store, tmp_path: Path) -> None:
+    """No link is followed there; what else stands in Redis stays."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / "link").symlink_to(outside)
+    names = [root / "gone", root / "link" / "gone", outside / "gone"]
+    store.redis.hset(store.keys.fed, mapping={str(name): record(tmp_path, OLD_S) for name in names})
+
+    run(retention_of(store, roots=[root]))
+
+    assert set(store.redis.hkeys(store.keys.fed)) == {*map(os.fsencode, names[1:])}
+
+
+def test_records_of_files_on_a_file_system_that_may_hang_are_removed_too(
+    store: Store, mount: FuseMount, tmp_path: Path
+) -> None:
+    """Once it answers; until then all others are."""
+    (mount.source / "there").touch()
+    fed = {str(mount.folder / name): record(mount.folder, OLD_S) for name in ("there", "gone")}
+    fed[str(tmp_path / "gone")] = record(tmp_path, OLD_S)
+    store.redis.hset(store.keys.fed, mapping=dict[Any, Any](fed))
+    mount.hang(everything=True)
+    retention = retention_of(store)
+
+    run(retention)
+    assert mount.has_hung
+    assert store.redis.hlen(store.keys.fed) == 2
+    mount.go_on()
+    run(retention, DAY_S)
+
+    assert store.redis.hkeys(store.keys.fed) == [os.fsencode(mount.folder / "there")]
 
 
 def test_a_suspect_stream_is_forgotten_when_two_walks_find_no_file_of_it(
@@ -66,7 +102,7 @@ def test_a_suspect_stream_is_forgotten_when_two_walks_find_no_file_of_it(
     store.redis.hset(keys.consumer, "stream", "open")
     streams = ("fed", "earlier", "in flight", "open", "of a file that is gone", "unused")
     store.redis.hset(keys.suspect, mapping=dict.fromkeys(streams, "The disk was full."))
-    retention = Retention(store)
+    retention = retention_of(store)
 
     found = []
     for day in range(3):
@@ -89,7 +125,7 @@ def test_a_capture_is_forgotten_after_a_year(store: Store) -> None:
     }
     store.redis.hset(store.keys.captures, mapping=dict[Any, Any](captures))
 
-    run(Retention(store))
+    run(retention_of(store))
 
     assert set(store.redis.hkeys(store.keys.captures)) == {b"40:new", b"40:mixed"}
 
@@ -99,7 +135,7 @@ def test_nothing_is_removed_where_the_limits_are_off(store: Store, tmp_path: Pat
     store.redis.hset(store.keys.fed, os.fsencode(tmp_path / "gone"), record(tmp_path, OLD_S))
     store.redis.hset(store.keys.captures, "40:old", "{}")
 
-    assert run(Retention(store, 0, 0)) == 0
+    assert run(retention_of(store, 0, 0)) == 0
 
     assert store.redis.hlen(store.keys.fed) == store.redis.hlen(store.keys.captures) == 1
 
@@ -108,7 +144,7 @@ def test_it_works_once_a_day_in_steps(store: Store, tmp_path: Path) -> None:
     """So that no call takes long."""
     names = {str(tmp_path / f"{number}"): record(tmp_path, OLD_S) for number in range(1200)}
     store.redis.hset(store.keys.fed, mapping=dict[Any, Any](names))
-    retention = Retention(store)
+    retention = retention_of(store)
 
     assert run(retention) > 5
     assert not store.redis.exists(store.keys.fed)
