@@ -90,7 +90,11 @@ class AnalyzerLink:
         """Remove a stored descriptor."""
 
     def remember_readers(self) -> None:
-        """Note who reads the stream that is about to end, where the next one gets the same pipe."""
+        """Note who reads the stream that is about to end, where the next one gets the same pipe.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
 
     def end(self, stream: str) -> None:
         """End the stream; its write end is closed."""

@@ -8,6 +8,7 @@ opening it earlier would hide that end from the old reader. The same holds after
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from pcapdj.runtime import fifo
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits
+from pcapdj.runtime.signals import Waits, between
 
 events = EventLog("dispatcher")
 
@@ -71,8 +72,12 @@ class ManualLink(AnalyzerLink):
         return f"by-hand-{secrets.token_hex(4)}", write_end
 
     def remember_readers(self) -> None:
-        """Note the processes that have the pipe open."""
-        self._old_readers = processes_with(self._path)
+        """Note the processes that have the pipe open.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        self._old_readers = processes_with(self._path, self._waits)
 
     def _wait_for_reader(self) -> int:
         self._wait_for_old_readers()
@@ -83,8 +88,7 @@ class ManualLink(AnalyzerLink):
 
     def _wait_for_old_readers(self) -> None:
         while self._old_readers:
-            present = processes_with(self._path)
-            self._old_readers = [pid for pid in self._old_readers if pid in present]
+            self._old_readers = processes_with(self._path, self._waits, self._old_readers)
             if self._old_readers:
                 sentence = (
                     f"The stream is over; waiting until its reader (pid {self._old_readers[0]}) is gone."
@@ -130,21 +134,31 @@ def _check(path: Path, found: os.stat_result) -> None:
     fifo.check_writers(path, found)
 
 
-def processes_with(path: Path) -> list[int]:
-    """Return the pids of other processes that have the file open, as far as this user may see."""
+def processes_with(path: Path, waits: Waits | None = None, pids: Iterable[int] | None = None) -> list[int]:
+    """Return the pids of other processes that have the file open, as far as this user may see.
+
+    Args:
+        path: of the file.
+        waits: looks for stop signals: other users may have a million open files each.
+        pids: who is looked at; None: all processes.
+
+    Raises:
+        Stopped: a stop signal arrived.
+    """
     try:
         wanted = path.lstat()
     except OSError:  # removed, or out of reach; a new one has no reader yet
         return []
     if not stat.S_ISFIFO(wanted.st_mode):  # what took its place is refused at the next opening
         return []
-    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
-    return [pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted)]
+    if pids is None:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names
+    return [pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted, waits)]
 
 
-def _has_open(pid: int, wanted: os.stat_result) -> bool:
+def _has_open(pid: int, wanted: os.stat_result, waits: Waits | None) -> bool:
     with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as opened:  # another user's, or gone
-        for descriptor in opened:  # one by one: a process may have a million
+        for descriptor in between(opened, waits):
             with suppress(OSError):
                 if os.path.samestat(descriptor.stat(), wanted):
                     return True

@@ -189,7 +189,7 @@ class Streams:
         """End the stream: the analyzer sees the end of its input and writes out what it has.
 
         Raises:
-            Stopped: a stop signal arrived during the wait for room.
+            Stopped: a stop signal arrived before its end.
         """
         self._wait_for_room()
         if self.open is None:

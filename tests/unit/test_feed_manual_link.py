@@ -1,9 +1,12 @@
 """The pipe that an analyzer started by hand reads: whose it may be, and who may use it."""
 
 import os
+import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 from support.descriptors import open_descriptors
@@ -12,7 +15,8 @@ from support.pipes import NoWaits
 from support.waiting import wait_until
 
 from pcapdj.feed.manual_link import ManualLink, make_pipe, open_if_read, processes_with
-from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.errors import CannotCreate, Stopped
+from pcapdj.runtime.signals import handled
 
 
 def test_a_pipe_that_is_made_is_private(tmp_path: Path) -> None:
@@ -94,3 +98,39 @@ def test_the_readers_of_a_pipe_are_the_other_processes_that_have_it_open(tmp_pat
         finally:
             other.kill()
             os.close(own)
+
+
+MANY: Final = """
+import os, resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+opened = [os.dup(0) for _ in range(3000)]
+print("opened", flush=True)
+input()
+"""
+
+
+def test_the_search_for_readers_looks_for_stop_signals_among_many_open_files(tmp_path: Path) -> None:
+    """A process of any user may have a million, and a stop signal is answered within a second."""
+    os.mkfifo(tmp_path / "pipe")
+    waits, pipe = NoWaits(), subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", MANY], stdin=pipe, stdout=pipe) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"opened\n"
+
+        assert processes_with(tmp_path / "pipe", waits, [other.pid]) == []
+
+        other.stdin.close()
+    assert len(waits.shown) >= 4
+
+
+def test_a_stop_signal_ends_the_search_for_readers(tmp_path: Path) -> None:
+    """Whoever they are."""
+    with handled() as signals:
+        link = ManualLink(tmp_path / "pipe", signals)
+        link.remember_readers()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.raises(Stopped):
+            link.remember_readers()
