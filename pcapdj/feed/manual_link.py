@@ -5,9 +5,11 @@ reads what is left, sees the end, and exits. Only then may the pipe be opened fo
 opening it earlier would hide that end from the old reader. The same holds after a stream that was ended.
 """
 
+import ctypes
 import os
 import secrets
 import stat
+import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,9 @@ from pcapdj.runtime.signals import Waits, between
 events = EventLog("dispatcher")
 
 _POLL_S: Final = 0.1
+_STATX_BYTES, _MODE_OFFSET, _DEVICE = 256, 28, slice(136, 144)  # of struct statx; the inode follows the mode
+_CURRENT_FOLDER, _NO_FOLLOW, _DONT_SYNC, _TYPE_AND_INODE = -100, 0x100, 0x4000, 0x101
+_libc: Final = ctypes.CDLL(None)
 
 
 class ManualLink(AnalyzerLink):
@@ -145,21 +150,32 @@ def processes_with(path: Path, waits: Waits | None = None, pids: Iterable[int] |
     Raises:
         Stopped: a stop signal arrived.
     """
-    try:
-        wanted = path.lstat()
-    except OSError:  # removed, or out of reach; a new one has no reader yet
-        return []
-    if not stat.S_ISFIFO(wanted.st_mode):  # what took its place is refused at the next opening
+    wanted = _pipe_at(os.fsencode(path), follows_links=False)
+    if wanted is None:  # removed, out of reach, or replaced, which is refused at the next opening
         return []
     if pids is None:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names
     return [pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted, waits)]
 
 
-def _has_open(pid: int, wanted: os.stat_result, waits: Waits | None) -> bool:
+def _has_open(pid: int, wanted: bytes, waits: Waits | None) -> bool:
     with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as opened:  # another user's, or gone
         for descriptor in between(opened, waits):
-            with suppress(OSError):
-                if os.path.samestat(descriptor.stat(), wanted):
-                    return True
+            if _pipe_at(os.fsencode(descriptor.path), follows_links=True) == wanted:
+                return True
     return False
+
+
+def _pipe_at(path: bytes, *, follows_links: bool) -> bytes | None:
+    """Return what identifies the pipe at a path; None: there is none.
+
+    The server of its file system is not asked: another user's may never answer, and stat(2) waits for it.
+
+    Source: statx(2), AT_STATX_DONT_SYNC and the offsets of its structure.
+    """
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    flags = _DONT_SYNC if follows_links else _DONT_SYNC | _NO_FOLLOW
+    if _libc.statx(_CURRENT_FOLDER, path, flags, _TYPE_AND_INODE, found):
+        return None
+    mode, inode = struct.unpack_from("H2xQ", found, _MODE_OFFSET)
+    return struct.pack("Q8s", inode, found[_DEVICE]) if stat.S_ISFIFO(mode) else None

@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -411,3 +413,36 @@ def test_a_run_ends_while_the_file_that_it_feeds_hangs(
 
     assert done.returncode == 0, done.stderr
     assert f"{4 * PACKETS:,} packets" in done.stdout + done.stderr
+
+
+READERS = """
+import sys
+from pathlib import Path
+from pcapdj.feed.manual_link import processes_with
+from support.pipes import NoWaits
+print(processes_with(Path(sys.argv[1]), NoWaits()))
+"""
+
+
+def test_the_readers_of_a_pipe_are_found_beside_open_files_that_hang(
+    mount: FuseMount, tmp_path: Path
+) -> None:
+    """What any process has open is looked at; whose file system it is on is not asked."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    there = put(mount, "file", b"x")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    own = os.open(pipe, os.O_RDWR)
+    with there.open("rb") as held:
+        reader = subprocess.Popen(["sleep", "600"], stdin=held, stdout=own)
+    with reader:
+        try:
+            mount.hang(everything=True)
+            command = [sys.executable, "-c", READERS, str(pipe)]
+            found = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True, timeout=scaled(20)
+            )
+            assert str(reader.pid) in found.stdout
+        finally:
+            mount.go_on()
+            reader.kill()
+            os.close(own)
