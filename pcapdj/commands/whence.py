@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.capture.roots import Roots
-from pcapdj.console.screen import print_fitted, print_json
+from pcapdj.console.screen import print_fitted, print_json, print_json_with
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
@@ -25,7 +25,7 @@ from pcapdj.runtime.foreign_files import is_folder, lines_as_they_come, open_for
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.journal import Conditions
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.trace.answers import as_object, cut_as_object, lines_about, lines_of_cut
+from pcapdj.trace.answers import as_object, cut_as_object, file_objects, lines_about, lines_of_cut
 from pcapdj.trace.events import AnalyzerEvent, Rule, ZeekHead, addresses_of, event_of, time_of
 from pcapdj.trace.flows import eve_lines, join_flows, stream_of, written_between_ms
 from pcapdj.trace.locate import Location, Locator, TooManyFiles
@@ -274,7 +274,8 @@ class _Answer:
             self._events += 1
             self._missing += bool(location.problem())
             if self._as_json:
-                print_json(as_object(location, self._presences), to_stderr=self._out == "-")
+                files = file_objects(location, self._presences)
+                print_json_with("files", files, as_object(location), to_stderr=self._out == "-")
             else:
                 for line in lines_about(location, self._presences):
                     self._print(line)

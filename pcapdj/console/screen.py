@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -125,6 +125,17 @@ def print_fitted(line: str, *, to_stderr: bool = False) -> None:
 def print_json(value: object, *, to_stderr: bool = False) -> None:
     """Print a value for programs, on one line of ASCII."""
     _print(json.dumps(value), to_stderr=to_stderr)
+
+
+def print_json_with(
+    name: str, items: Iterable[object], value: Mapping[str, object], *, to_stderr: bool = False
+) -> None:
+    """Print an object as `print_json` does, and as its last member a list of any length, item by item."""
+    file = sys.stderr if to_stderr else sys.stdout
+    file.write(f"{json.dumps(value)[:-1]}, {json.dumps(name)}: [")
+    for number, item in enumerate(items):
+        file.write(f"{', ' if number else ''}{json.dumps(item)}")
+    _print("]}", to_stderr=to_stderr)
 
 
 def _shown(line: str) -> str:

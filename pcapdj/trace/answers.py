@@ -37,19 +37,25 @@ def lines_about(location: Location, presences: Presences) -> Iterator[str]:
         yield from _files(location, presences)
 
 
-def as_object(location: Location, presences: Presences) -> dict[str, Any]:
-    """Return what programs read about one event."""
-    event, problem = location.event, location.problem()
+def as_object(location: Location) -> dict[str, Any]:
+    """Return what programs read about one event, without its files."""
+    event = location.event
     found: dict[str, Any] = {"event": event.label, "rule": event.rule.value, "stream": location.stream}
     found |= {"flow_id": event.flow_id, "pcap_cnt": event.packet, "signature_id": event.sid}
     found |= {"start": _time(event.start_ns), "end": _time(event.end_ns)}
     found["timestamp"] = event.written or None
-    if problem:
-        return {**found, "problem": problem, "files": []}
+    return found | ({"problem": problem} if (problem := location.problem()) else {})
+
+
+def file_objects(location: Location, presences: Presences) -> Iterator[dict[str, Any]]:
+    """Yield what programs read about the files of one event; there may be a hundred thousand."""
+    if location.problem():
+        return
     if place := location.place:
         numbers = {"packet": place.packet, "stream_packet": place.stream_packet}
-        return {**found, "files": [{**_file_object(place.file, presences), **numbers}]}
-    return {**found, "files": [_file_object(file, presences) for file in _shown_files(location)]}
+        yield {**_file_object(place.file, presences), **numbers}
+    else:
+        yield from (_file_object(file, presences) for file in _shown_files(location))
 
 
 def lines_of_cut(report: CutReport, out: str) -> Iterator[str]:

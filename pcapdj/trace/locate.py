@@ -22,6 +22,7 @@ _SPARE_NS: Final = 1000  # an analyzer's times have microseconds
 _ROOT: Final = 1  # of a tree: the children of a node are at twice its place, and behind that
 _MOST_STREAMS: Final = 20  # that may have the packet of one event
 _MOST_LISTED: Final = 5_000_000  # files of all events together: eight bytes each
+_MOST_NAME_BYTES: Final = 32 << 20  # of the files that are kept: 8,192 paths of the longest kind
 _NEEDED: Final[tuple[str, ...]] = (
     "begin_bytes",
     "section",
@@ -184,6 +185,7 @@ class Locator:
         self._spans = SpanTree([_span_of(each.event) for each in self._timed])
         self._streams = {each.event.stream for each in self._locations}
         self._listed = 0  # files, again for each event
+        self._name_bytes = 0  # of the files that are kept
         self._has_begin = False  # of the one stream of all events
         self._looked_at = self._kept = FedFile(b"", "")
 
@@ -240,12 +242,21 @@ class Locator:
                 before += part[2]
             if span := file.span_ns:
                 self._add_times(file, *span)
+            self._check_limits()
+
+    def _check_limits(self) -> None:
+        if self._listed > _MOST_LISTED or self._name_bytes > _MOST_NAME_BYTES:
+            raise TooManyFiles(
+                "The sessions of all events are in too many files.",
+                hint="Choose some events with --sid or --flow-id, or a shorter time.",
+            )
 
     def _lean(self, file: FedFile) -> FedFile:
         """Return the file with the fields that an answer needs: a journal's entry has forty, 5 KB in all."""
         if self._looked_at is not file:
             fields = {name: file.fields[name] for name in _NEEDED if name in file.fields}
             self._looked_at, self._kept = file, replace(file, fields=fields)
+            self._name_bytes += len(file.name)
         return self._kept
 
     def _add_part(self, file: FedFile, part: Part, before: int) -> None:
@@ -267,11 +278,6 @@ class Locator:
             if _is_of_stream(location.event, file):
                 location.files.append(self._lean(file))
                 self._listed += 1
-        if self._listed > _MOST_LISTED:
-            raise TooManyFiles(
-                "The sessions of all events are in too many files.",
-                hint="Choose some events with --sid or --flow-id.",
-            )
 
 
 def _fits(event: AnalyzerEvent, stream: str, file: FedFile) -> bool:

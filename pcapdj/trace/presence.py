@@ -41,6 +41,7 @@ class FedFileState(StrEnum):
 
 READABLE: Final = (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED, FedFileState.COMPRESSED)
 _MOST_KEPT: Final = 10_000
+_MOST_KEPT_BYTES: Final = 4 << 20  # of names; one of a journal may have 8 KiB
 _HOW: Final = {"moved": FedFileState.MOVED, "compressed": FedFileState.COMPRESSED}  # in PCAPDJ_RECLAIMED
 
 
@@ -97,14 +98,17 @@ class Presences:
         self._store = store
         self._roots = roots
         self._found: dict[tuple[bytes, int | None, int | None], Presence] = {}
+        self._found_bytes = 0
 
     def of(self, file: FedFile) -> Presence:
         """Return what became of the file."""
         key = (file.name, file.size_bytes, file.mtime_ns)
         if key not in self._found:
-            if len(self._found) >= _MOST_KEPT:
+            if len(self._found) >= _MOST_KEPT or self._found_bytes > _MOST_KEPT_BYTES:
                 self._found.clear()
+                self._found_bytes = 0
             self._found[key] = self._look(file)
+            self._found_bytes += len(file.name) + len(self._found[key].path)
         return self._found[key]
 
     def _look(self, file: FedFile) -> Presence:

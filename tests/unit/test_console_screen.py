@@ -9,7 +9,9 @@ import subprocess
 import sys
 import termios
 import threading
-from contextlib import suppress
+import tracemalloc
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -27,6 +29,7 @@ from pcapdj.console.screen import (
     keep_showing,
     print_fitted,
     print_json,
+    print_json_with,
     print_lines,
     progress_bar,
     show,
@@ -46,6 +49,34 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return the printed lines without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_list_of_any_length_is_printed_as_a_part_of_its_object(
+    capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    """The same line as from the whole object."""
+    value, items = {"a": None, "b": "\xff\n"}, [{"name": f"{number}é"} for number in range(count)]
+
+    print_json_with("files", iter(items), value)
+    print_json({**value, "files": items})
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
+def test_a_long_list_is_not_kept_while_it_is_printed() -> None:
+    """An answer may have a hundred thousand files with names of 4 KiB."""
+    items = ({"name": "x" * 4000, "number": number} for number in range(5000))
+    tracemalloc.start()
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            print_json_with("files", items, {"a": 1})
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < 1 << 20
 
 
 def test_without_a_terminal_lines_are_aligned_and_whole(capsys: pytest.CaptureFixture[str]) -> None:

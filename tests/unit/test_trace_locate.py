@@ -1,5 +1,6 @@
 """Where events are, from the files of a journal: `pcapdj.trace.locate`."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from pcapdj.runtime.errors import PcapdjError
 from pcapdj.store.journal import FedFile
 from pcapdj.trace.events import AnalyzerEvent, Rule
 from pcapdj.trace.locate import FRAGMENTS_NS, Location, Locator, SpanTree, TimeSpan
+from pcapdj.trace.presence import FedFileState, Presences
 
 SECOND = 10**9
 SPANS = st.tuples(st.integers(-5, 60), st.integers(0, 60)).map(lambda each: TimeSpan(each[0], sum(each)))
@@ -155,6 +157,33 @@ def test_events_about_too_many_files_in_all_are_refused(monkeypatch: pytest.Monk
     assert sum(len(each.files) for each in located(files, *[timed(0, 2000)] * 3)) == 30
     with pytest.raises(PcapdjError, match="in too many files"):
         located(files, *[timed(0, 2000)] * 4)
+
+
+@pytest.mark.parametrize("events", [[timed(0, 2000)], [numbered(1, "")]], ids=["time", "number"])
+def test_files_with_long_names_are_counted_by_their_bytes(
+    monkeypatch: pytest.MonkeyPatch, events: list[AnalyzerEvent]
+) -> None:
+    """A journal has a hundred thousand entries, and a name there may have 8 KiB."""
+    monkeypatch.setattr("pcapdj.trace.locate._MOST_NAME_BYTES", 90)
+    files = [fed(f"{place:010}", str(place), 1, 100, begin_s=100) for place in range(10)]
+
+    assert located(files[:9], *events)
+    with pytest.raises(PcapdjError, match="in too many files"):
+        located(files, *events)
+
+
+def test_what_became_of_a_file_is_not_kept_for_names_of_any_length() -> None:
+    """The names of a journal are those that whoever may write to Redis chose."""
+    presences = Presences(None)
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            assert presences.of(fed(f"/{number:08000}", "a", 1, 1)).state is FedFileState.MISSING
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < 3000 * 8000 // 2
 
 
 def test_times_that_step_back_inside_a_file_widen_it() -> None:
