@@ -1,6 +1,6 @@
 """The captures that went into a lane lately, and which of them overlap in time.
 
-For each pair of series (two taps) only the first overlap is shown.
+For each pair of series (two taps) only the first overlap is shown, as long as that pair is remembered.
 """
 
 from collections import deque
@@ -14,6 +14,7 @@ from pcapdj.runtime.errors import CaptureError
 
 _MOST_FILES: Final = 1000
 _MOST_SHOWN: Final = 5
+_MOST_PAIRS: Final = 1000  # of series: whoever may put files into an inbox can name each of them otherwise
 
 
 class RecentCaptures:
@@ -26,7 +27,7 @@ class RecentCaptures:
     def __init__(self) -> None:
         self.overlaps: deque[str] = deque(maxlen=_MOST_SHOWN)
         self._spans: deque[Span] = deque(maxlen=_MOST_FILES)
-        self._shown = set[frozenset[bytes]]()
+        self._shown: deque[frozenset[bytes]] = deque(maxlen=_MOST_PAIRS)
 
     def add(self, spans: Sequence[Span]) -> str:
         """Add queued captures; return a sentence about the first overlap of two series, else nothing."""
@@ -34,7 +35,7 @@ class RecentCaptures:
         overlap = find_overlap(self._spans, {span.name for span in spans})
         if overlap is None or overlap.series in self._shown:
             return ""
-        self._shown.add(overlap.series)
+        self._shown.append(overlap.series)
         self.overlaps.append(overlap.sentence)
         return overlap.sentence
 

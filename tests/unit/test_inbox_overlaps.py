@@ -16,6 +16,7 @@ from support.waiting import scaled
 
 from pcapdj.capture.files import OpenFile, open_regular
 from pcapdj.capture.last_packet import last_packet_time_ns
+from pcapdj.inbox import recent_captures
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.overlaps import Overlap, Span, closest_pairs, longest_overlap, series_of
 
@@ -34,6 +35,25 @@ def minutes(series: str, *, after_s: int = 0, count: int = 3, ends: bool = True)
         Span(f"/in/{series}-{number}.pcap".encode(), first, first + 60 * SECOND_NS if ends else None)
         for number, first in enumerate(firsts)
     ]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_pairs_of_series_that_overlapped_are_remembered_up_to_a_number(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Each pair is shown once; the names of ever more of them would fill the importer's memory."""
+    monkeypatch.setattr(recent_captures, "_MOST_PAIRS", most)
+    recent, taps = recent_captures.RecentCaptures(), iter("abcdefgh")
+
+    def add_pair(one: str, other: str, after_s: int) -> str:
+        sentence = recent.add(minutes(one, after_s=after_s, count=1))
+        return sentence + recent.add(minutes(other, after_s=after_s + 5, count=1))
+
+    assert "overlap" in add_pair("x", "y", 0)
+    assert add_pair("x", "y", 1000) == ""
+    for number in range(most):
+        assert "overlap" in add_pair(next(taps), next(taps), 2000 + 1000 * number)
+    assert "overlap" in add_pair("x", "y", 90_000)
 
 
 def test_one_rotation_does_not_overlap() -> None:
