@@ -76,7 +76,7 @@ def cut_sessions(locations: Sequence[Location], presences: Presences, out: str) 
     """Write the packets of the sessions of all events to a new capture file; `-` is stdout.
 
     Raises:
-        PcapdjError: there is nothing to write, or too many sessions at once.
+        PcapdjError: there is nothing to write, no session in the events, or too many of them.
         CannotCreate: the file is there already, or cannot be created.
         Unavailable: tcpdump is not installed.
     """
@@ -85,6 +85,11 @@ def cut_sessions(locations: Sequence[Location], presences: Presences, out: str) 
     sessions = _sessions_of(events)
     if len(sessions) > MOST_SESSIONS:
         raise PcapdjError(f"{len(sessions)} sessions are too many at once: {MOST_SESSIONS} can be cut out.")
+    if not sessions and not numbers:
+        raise PcapdjError(
+            "A time without addresses is no session that could be cut out.",
+            hint="Name it: --at TIME --host ADDRESS --host ADDRESS.",
+        )
     stream = _format_of(report)
     if stream is None:
         raise PcapdjError("No capture is there to cut packets out of.")

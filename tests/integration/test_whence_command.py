@@ -226,6 +226,25 @@ def test_a_time_leads_to_the_files_of_that_time(run: Run, captures: list[Path]) 
     assert "No file of the journal has packets of that time." in nothing[1]
 
 
+@pytest.mark.usefixtures("captures")
+@pytest.mark.parametrize("is_event", [False, True])
+def test_a_time_without_addresses_is_no_session(run: Run, tmp_path: Path, *, is_event: bool) -> None:
+    """The captures have packets of that time, but nothing says which of them are wanted."""
+    flow = {"start": "2023-11-14T22:13:20+0000", "end": "2023-11-14T22:13:30+0000"}
+    (tmp_path / "eve.json").write_text(json.dumps({"event_type": "flow", "flow_id": 7, "flow": flow}))
+    arguments = [str(tmp_path / "eve.json")] if is_event else ["--at", str(START_S)]
+
+    code, out, err = run(*arguments, "-w", str(tmp_path / "out.pcap"))
+
+    assert code == ExitCode.ERROR
+    assert "files that may have its packets" in out
+    assert err == (
+        "pcapdj whence: A time without addresses is no session that could be cut out."
+        " Name it: --at TIME --host ADDRESS --host ADDRESS.\n"
+    )
+    assert not (tmp_path / "out.pcap").exists()
+
+
 def test_zeeks_connection_leads_to_its_session(run: Run, captures: list[Path], tmp_path: Path) -> None:
     """Of the handshake in one file and the data in the next; other packets of the time are not in it."""
     fields = {"ts": START_S + 6.0, "uid": "C1", "proto": "tcp", "duration": 3.0}
