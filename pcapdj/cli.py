@@ -7,11 +7,10 @@ It may have a function `answer_failure(arguments, error)`: it returns the exit c
 """
 
 import gc
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from pcapdj import __version__
 from pcapdj.runtime.errors import ExitCode
@@ -95,13 +94,18 @@ def unknown(word: str) -> str:
     return f"pcapdj: Unknown {kind} {without_urls(word)[:80]!a}. {hint}"
 
 
-def start(arguments: Sequence[str]) -> int:
-    """Run the subcommand that the arguments name, or show help or version; return the exit code."""
+def start(arguments: Sequence[str], *, is_watched: bool = False) -> int:
+    """Run the subcommand that the arguments name, or show help or version; return the exit code.
+
+    Args:
+        arguments: of the command line.
+        is_watched: this process only waits where a call about a path may hang; a child does the work.
+    """
     word, *rest = arguments or ["--help"]
     if word == "help" and rest:  # `pcapdj help run` is `pcapdj run --help`
         word, rest = rest[0], ["--help"]
     if word in MODULES:
-        return _run(word, rest)
+        return _run(word, rest, is_watched=is_watched and word not in WITHOUT_WATCH)
     answers = {**dict.fromkeys(("-h", "--help", "help"), _print_help), "--version": _print_version}
     if answer := answers.get(word):
         from pcapdj.runtime.command import run_command
@@ -126,7 +130,7 @@ def _print_version() -> int:
 def main() -> NoReturn:
     """Run `pcapdj` with the process's arguments."""
     try:
-        code = start(sys.argv[1:])
+        code = start(sys.argv[1:], is_watched=True)
     except KeyboardInterrupt:  # while the subcommand's modules are imported
         code = ExitCode.INTERRUPTED
     if "pcapdj.runtime.command" in sys.modules:  # else the help was shown, and there is nothing to take apart
@@ -136,15 +140,11 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _run_watched(prog: str, arguments: Sequence[str], work: Callable[[], int | None]) -> int | None:
-    """Run a command in a process of its own if a call about what its user named may hang."""
-    from pcapdj.runtime.mounts import any_may_hang, named_paths
+def _run_watched(prog: str, work: Callable[[], int | None]) -> int | None:
+    """Run a command in a process of its own if a call about any path may hang: it names only some itself."""
+    from pcapdj.runtime.mounts import any_mount_may_hang
 
-    try:
-        may_hang = any_may_hang(named_paths(arguments, os.environ))
-    except FileNotFoundError:  # the current folder was removed: the command says so, if it needs it
-        may_hang = False
-    if not may_hang:
+    if not any_mount_may_hang():
         return work()
     from pcapdj.runtime.child_process import run_reader
     from pcapdj.runtime.process import hide_from_user
@@ -153,6 +153,15 @@ def _run_watched(prog: str, arguments: Sequence[str], work: Callable[[], int | N
     hide_from_user()
     open_missing_streams()
     return run_reader(prog, work)
+
+
+def _run_module(module: Any, name: str, arguments: Sequence[str]) -> int | None:
+    if hasattr(module, "app"):
+        from pcapdj.runtime.command import invoke
+
+        return invoke(module.app, f"pcapdj {name}", arguments, has_settings=name not in WITHOUT_SETTINGS)
+    code: int | None = module.run(arguments)
+    return code
 
 
 def _answered(
@@ -169,11 +178,11 @@ def _answered(
         return answer_failure(arguments, exc)
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
+def _run(name: str, arguments: Sequence[str], *, is_watched: bool) -> int:
     from contextlib import nullcontext
     from functools import partial
 
-    from pcapdj.runtime.command import ended_in_order, invoke, run_command
+    from pcapdj.runtime.command import ended_in_order, run_command
 
     prog = f"pcapdj {name}"
 
@@ -181,16 +190,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         gc.disable()  # modules stay: looking through them meanwhile takes a twentieth of the import
         module = import_module(MODULES[name])
         gc.enable()
-        if not hasattr(module, "app"):
-            code: int | None = module.run(arguments)
-            return code
-        run = partial(invoke, module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
-        if name in WITHOUT_WATCH:
-            return run()
+        run = partial(_run_module, module, name, arguments)
         answered = partial(_answered, getattr(module, "answer_failure", None), arguments)
-        return answered(
-            lambda: run(around=lambda each: _run_watched(prog, arguments, partial(answered, each)))
-        )
+        return answered(lambda: _run_watched(prog, lambda: answered(run)) if is_watched else run())
 
     with nullcontext() if name in ROLES else ended_in_order():
         return run_command(prog, work)

@@ -7,6 +7,8 @@ take 0.12 s, argparse 0.01 s.
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from errno import EBADF
+from fcntl import F_GETFL, fcntl
 from getopt import GetoptError, gnu_getopt
 from typing import Final
 
@@ -14,7 +16,6 @@ from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
-from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 
@@ -58,22 +59,14 @@ def run(arguments: Sequence[str]) -> int:
     precision = PRECISIONS[_chosen(options, "--precision", ("us", "ns")) or _precision_of_environment()]
     rewrites = _rewrites(options.get("--on-linktype", os.environ.get(_ON_LINKTYPE) or _FAIL))
     order = _chosen(options, "--order", ("name", "time"))
-    paths = [to_name(file) for file in files]
-
-    def write() -> ExitCode:
-        names = _names(paths, order)
-        _check_output(names)
-        try:
-            all_whole = concatenate(names, _STDOUT, precision=precision, report=_report, rewrites=rewrites)
-        except OSError as exc:
-            raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
-        return ExitCode.OK if all_whole else ExitCode.ERROR
-
-    if not reading_may_hang(paths):
-        return write()
-    from pcapdj.runtime.child_process import run_reader
-
-    return run_reader("pcapdj cat", write, paths) or ExitCode.OK
+    os.getcwd()  # noqa: PTH109 - without pathlib: one that is gone is one sentence
+    names = _names([to_name(file) for file in files], order)
+    _check_output(names)
+    try:
+        all_whole = concatenate(names, _STDOUT, precision=precision, report=_report, rewrites=rewrites)
+    except OSError as exc:
+        raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
+    return ExitCode.OK if all_whole else ExitCode.ERROR
 
 
 def _options_and_files(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -139,8 +132,11 @@ def _check_output(names: Sequence[bytes]) -> None:
         )
     try:
         output = os.fstat(_STDOUT)
-    except OSError as exc:
-        raise PcapdjError(f"There is no stdout: {exc.strerror}.") from exc
+        is_missing = fcntl(_STDOUT, F_GETFL) & os.O_ACCMODE == os.O_RDONLY  # of `open_missing_streams`
+    except OSError:
+        is_missing = True
+    if is_missing:
+        raise PcapdjError(f"There is no stdout: {os.strerror(EBADF)}.")
     for name in names:
         if os.path.exists(name) and os.path.samestat(os.stat(name), output):  # noqa: PTH110, PTH116 - bytes
             raise ConfigError(f"{quoted(name)} is also the output.", hint="Write to another file.")

@@ -19,9 +19,8 @@ from pcapdj.console.screen import Line, print_fitted, print_json, print_lines, p
 from pcapdj.console.slow_work import slow_work
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
-from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import CannotCreate, CaptureError, ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.errors import CannotCreate, CaptureError, ConfigError, PcapdjError
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import human_duration, parse_duration, utc_text_ns
@@ -82,22 +81,17 @@ def report(  # noqa: PLR0913 - an option each
         raise ConfigError("--recursive, --order and --quick are about files: name them.")
     names = [os.path.abspath(to_name(path)) for path in paths or []]  # noqa: PTH100 - bytes
 
-    def work() -> int:
-        if names:
-            title = " ".join(map(quoted, names))
-            spans = _of_files(names, recursive=recursive, order=order, is_quick=quick)
-        else:
-            title = f"the journal of lane {quoted(lane)}" if lane else "the journal"
-            store = open_store(redis_url, redis_password_file, lane)
-            wanted = in_time_range(Conditions(stream=stream), since, until, times)
-            spans = _of_journal(store, wanted)
-        _print(timeline, spans, show_all=show_all, as_json=as_json)
-        if svg:
-            _draw(svg, timeline, title)
-        return ExitCode.OK
-
-    if code := run_reader("pcapdj report", work, names) if names else work():
-        raise typer.Exit(code)
+    if names:
+        title = " ".join(map(quoted, names))
+        spans = _of_files(names, recursive=recursive, order=order, is_quick=quick)
+    else:
+        title = f"the journal of lane {quoted(lane)}" if lane else "the journal"
+        store = open_store(redis_url, redis_password_file, lane)
+        wanted = in_time_range(Conditions(stream=stream), since, until, times)
+        spans = _of_journal(store, wanted)
+    _print(timeline, spans, show_all=show_all, as_json=as_json)
+    if svg:
+        _draw(svg, timeline, title)
 
 
 def _of_files(

@@ -18,7 +18,6 @@ import typer
 from pcapdj.capture.roots import Roots
 from pcapdj.console.screen import print_fitted, print_json, print_json_with
 from pcapdj.console.slow_work import slow_work
-from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import is_folder, lines_as_they_come, open_foreign
@@ -88,31 +87,27 @@ def whence(  # noqa: PLR0913 - an option each
     if not at and (until or host or port or protocol):
         raise ConfigError("--until, --host, --port and --protocol belong to --at.")
 
-    def work() -> None:
-        folder = _log_folder(log)
-        is_alert = folder is not None and not events and not all_events
-        if at:
-            batches = iter([[_question(at, until, host or [], port or [], protocol)]])
-        else:
-            read = _batches(eve_lines(folder)) if folder and not events else _read(events)
-            batches = (
-                [each for each in some if _is_wanted(each, sid, flow_id, is_alert=is_alert)] for some in read
-            )
-        run = run_folder(folder) if folder else None
-        store = None if run else open_store(redis_url, redis_password_file, lane)
-        source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
-        answer = _Answer(Presences(store, reading_roots(roots)), as_json=as_json, out=write)
-        for batch in [_few(chain.from_iterable(batches))] if write else batches:
-            named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
-            lines = eve_lines(folder) if folder else ()
-            joined = join_flows(named, lines, has_sessions=as_json or bool(write))
-            written_ms = written_between_ms(folder) if folder and not stream else None
-            for found in _located(source, joined, written_ms, is_cut=bool(write)):
-                answer.add(found)
-        answer.end(is_about_alerts=is_alert and sid is None and flow_id is None)
-
-    if code := run_reader("pcapdj whence", work):  # the journal names the captures
-        raise typer.Exit(code)
+    folder = _log_folder(log)
+    is_alert = folder is not None and not events and not all_events
+    if at:
+        batches = iter([[_question(at, until, host or [], port or [], protocol)]])
+    else:
+        read = _batches(eve_lines(folder)) if folder and not events else _read(events)
+        batches = (
+            [each for each in some if _is_wanted(each, sid, flow_id, is_alert=is_alert)] for some in read
+        )
+    run = run_folder(folder) if folder else None
+    store = None if run else open_store(redis_url, redis_password_file, lane)
+    source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
+    answer = _Answer(Presences(store, reading_roots(roots)), as_json=as_json, out=write)
+    for batch in [_few(chain.from_iterable(batches))] if write else batches:
+        named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
+        lines = eve_lines(folder) if folder else ()
+        joined = join_flows(named, lines, has_sessions=as_json or bool(write))
+        written_ms = written_between_ms(folder) if folder and not stream else None
+        for found in _located(source, joined, written_ms, is_cut=bool(write)):
+            answer.add(found)
+    answer.end(is_about_alerts=is_alert and sid is None and flow_id is None)
 
 
 def _log_folder(log: Path | None) -> Path | None:

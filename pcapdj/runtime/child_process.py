@@ -6,8 +6,9 @@ the child; after a stop signal it gives the child 0.8 s to end in order. A child
 SIGKILL: it does nothing more when its call returns. Use this only for roles whose successor may start at any
 time: a child that hangs keeps its open files.
 
-A role that only measures local file systems is one process. So is a command that reads only local files, and
-no folder. The choice is made at the start.
+A role that only measures local file systems is one process. So is a command while all mounted file systems
+are local: else it may be led to one that hangs by a path that Redis, a link or a variable has. The choice is
+made at the start.
 
 Both processes of a role have to run: without the child no work is done, and without the parent no stop signal
 arrives. So the parent writes the time into shared memory each second, and the heartbeat that the child
@@ -35,8 +36,9 @@ from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
 
 T = TypeVar("T")
 
-_ROLE_STOP_LIMIT_S: Final = 0.8
-_READER_STOP_LIMIT_S: Final = 0.3  # the signal ends it, unless a call hangs
+_STOP_LIMIT_S: Final = 0.8
+_KILL_LIMIT_S: Final = 0.3  # the signal ends it, unless a call hangs
+_TERMINAL_S: Final = 0.1  # Ctrl-C goes to both processes
 _LONGEST_WAIT_S: Final = 60.0
 _BEAT_S: Final = 1.0
 _LATE_S: Final = 2.5  # a busy machine delays a beat
@@ -54,14 +56,13 @@ def heartbeat_s() -> float:
     return time.time() - (age_s if age_s > _LATE_S else 0.0)
 
 
-def run_role(  # noqa: PLR0913 - a way of a process to end each
+def run_role(
     prog: str,
     work: Callable[[], int | None],
     *,
     may_hang: bool,
     others: Collection[signal.Signals] = (),
     after_hang: Callable[[], None] | None = None,
-    stop_limit_s: float = _ROLE_STOP_LIMIT_S,
 ) -> int | None:
     """Run a role's work, in a child process if its calls about file systems may hang.
 
@@ -71,7 +72,6 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
         may_hang: whether they may.
         others: signals that do not end the role; the child gets them, too.
         after_hang: called once a child is left behind, which says nothing about the file that it looked into.
-        stop_limit_s: how long the child has for its orderly end.
 
     Returns:
         The exit code, if it is not 0.
@@ -82,7 +82,7 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
     _BEAT.pack_into(beats, 0, time.monotonic())
     child, ended, before = forked_child(prog, lambda: _run_watching(work, beats))
     try:
-        if (code := _wait_for(child, ended, beats, others, before, stop_limit_s)) is not None:
+        if (code := _wait_for(child, ended, beats, others, before)) is not None:
             return code
     finally:
         os.close(ended)
@@ -137,7 +137,6 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
         partial(_in_order, work),
         may_hang=paths is None or reading_may_hang(paths),
         after_hang=_report_hang,
-        stop_limit_s=_READER_STOP_LIMIT_S,
     )
 
 
@@ -167,7 +166,7 @@ def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:
         data = _received(result, waits)
     except Stopped as exc:
         os.kill(child, signal.SIGKILL)
-        if not select.select([result], [], [], _READER_STOP_LIMIT_S)[0]:
+        if not select.select([result], [], [], _KILL_LIMIT_S)[0]:
             raise PcapdjError(_HANG) from exc
         raise
     finally:
@@ -263,13 +262,12 @@ def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoRetu
     end_process(run_command(prog, work))
 
 
-def _wait_for(  # noqa: PLR0913 - what there is of the child
+def _wait_for(
     child: int,
     ended: int,
     beats: mmap.mmap,
     others: Collection[signal.Signals],
     mask: Collection[int],
-    stop_limit_s: float,
 ) -> int | None:
     """Return the child's exit code, None if it hangs after a stop; end as it did, if a signal killed it."""
     with handled(others) as signals:
@@ -281,12 +279,14 @@ def _wait_for(  # noqa: PLR0913 - what there is of the child
                     os.kill(child, each)
                 _BEAT.pack_into(beats, 0, time.monotonic())
         except Stopped:
-            os.kill(child, signal.SIGTERM)
-            if not select.select([ended], [], [], stop_limit_s)[0]:
+            has_ended = signals.stop is signal.SIGINT and select.select([ended], [], [], _TERMINAL_S)[0]
+            if not has_ended:
+                os.kill(child, signals.stop)
+            if not select.select([ended], [], [], _STOP_LIMIT_S)[0]:
                 return None
         except BaseException:  # the terminal was closed: the child removes what is not complete
             os.kill(child, signal.SIGTERM)
-            select.select([ended], [], [], stop_limit_s)
+            select.select([ended], [], [], _STOP_LIMIT_S)
             raise
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:

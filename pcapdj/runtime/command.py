@@ -50,8 +50,6 @@ _MISSING_RESOURCES: Final = {
 }
 _HELP_OPTIONS: Final = ("-h", "--help")
 
-Around = Callable[[Callable[[], int | None]], int | None]
-
 
 def new_app() -> "typer.Typer":
     """Return an app for one command, plain in its help and without completion options of its own.
@@ -86,10 +84,6 @@ def variable_of_parameter(parameter: Any) -> str:
     if isinstance(parameter.default, LinesOf):
         return parameter.default.variable
     return str(parameter.envvar or "")
-
-
-def _directly(work: Callable[[], int | None]) -> int | None:
-    return work()
 
 
 def run_app(app: "typer.Typer", prog: str, role: str) -> NoReturn:
@@ -132,25 +126,10 @@ def exit_code_of(
 
 
 def invoke(
-    app: "typer.Typer",
-    prog: str,
-    arguments: Sequence[str] | None,
-    *,
-    has_settings: bool,
-    around: Around = _directly,
+    app: "typer.Typer", prog: str, arguments: Sequence[str] | None, *, has_settings: bool
 ) -> int | None:
-    """Do what `exit_code_of` does, inside `run_command`; what the command raises is raised.
-
-    Args:
-        app: as there.
-        prog: as there.
-        arguments: as there.
-        has_settings: as there.
-        around: runs it. It is called again once the settings are in the environment.
-    """
-    if not has_settings:
-        return around(lambda: _run_typer(app, prog, arguments))
-    return around(lambda: _run_with_settings(app, prog, arguments, around))
+    """Do what `exit_code_of` does, inside `run_command`; what the command raises is raised."""
+    return (_run_with_settings if has_settings else _run_typer)(app, prog, arguments)
 
 
 class _EndedBy(BaseException):
@@ -293,9 +272,7 @@ def print_error(prog: str, sentence: str) -> None:
         print(f"{prog}: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
 
 
-def _run_with_settings(
-    app: "typer.Typer", prog: str, arguments: Sequence[str] | None, around: Around = _directly
-) -> int | None:
+def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:
     """Run the app with the settings of the current folder; an error about one of them names its line."""
     from pathlib import Path
 
@@ -306,16 +283,12 @@ def _run_with_settings(
     settings = read_settings(Path()).apply()
     if settings.refusal:
         print_error(prog, settings.refusal)
-
-    def run() -> int | None:
-        try:
-            return _run_typer(app, prog, arguments, settings)
-        except ConfigError as exc:
-            if str(exc) in settings.refusal:  # it is on the screen already
-                return exc.exit_code
-            raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
-
-    return around(run)
+    try:
+        return _run_typer(app, prog, arguments, settings)
+    except ConfigError as exc:
+        if str(exc) in settings.refusal:  # it is on the screen already
+            return exc.exit_code
+        raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
 
 
 def _run_typer(

@@ -8,16 +8,17 @@ the file system. Source: proc_pid_mountinfo(5).
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Final, NamedTuple
 
-# All others may hang, also those that are not invented yet.
+# All others may hang, also those that are not invented yet. The kernel itself answers for the last ones.
 _LOCAL_TYPES: Final = frozenset(
     b"bcachefs btrfs cramfs devpts devtmpfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus iso9660 jfs minix"
-    b" msdos nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs"
-    b" zfs".split()
+    b" msdos nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs zfs"
+    b" binfmt_misc bpf cgroup cgroup2 configfs debugfs efivarfs fusectl hugetlbfs mqueue nsfs pstore"
+    b" rpc_pipefs securityfs selinuxfs tracefs".split()
 )
 # The owner of a file is the one that a mount option names, or who made the disk: it says nothing here.
 _WITHOUT_OWNERS: Final = frozenset(
@@ -27,8 +28,6 @@ _FUSE: Final = b"fuse"
 _MOUNTER: Final = re.compile(rb"(?:^|,)user_id=(\d{1,20})")
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _ROOT: Final = 0
-_STANDARD_STREAMS: Final = (b"/proc/self/fd/0", b"/proc/self/fd/1", b"/proc/self/fd/2")
-_VARIABLES: Final = "PCAPDJ_"
 _MOST_LINKS: Final = 40  # as the kernel
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
@@ -81,6 +80,11 @@ def true_owner(found: os.stat_result) -> int:
     return found.st_uid
 
 
+def any_mount_may_hang() -> bool:
+    """Report whether calls about some path may hang: Redis, a link or a variable may have any path."""
+    return not _LOCAL_TYPES.issuperset(present_mounts().values())
+
+
 def any_may_hang(paths: Iterable[bytes]) -> bool:
     """Report whether a call about one of these paths may hang; mounts and folders are looked at once."""
     mounts = present_mounts()
@@ -103,29 +107,7 @@ def reading_may_hang(paths: Sequence[bytes]) -> bool:
 
     A link or a mount point inside a folder may lead to any file system, now or later: so a folder always may.
     """
-    return any_may_hang(paths) or any(map(os.path.isdir, paths))
-
-
-def named_paths(words: Iterable[str], environ: Mapping[str, str]) -> Iterator[bytes]:
-    """Yield every path that a command may be given: no word is known to be none before it is understood.
-
-    These are the current folder, the standard streams, words and values of options, and variables of ours.
-
-    Args:
-        words: of a command line.
-        environ: the environment.
-    """
-    yield b""
-    yield from _STANDARD_STREAMS
-    for word in words:
-        name = os.fsencode(word)
-        yield name
-        yield name.partition(b"=")[2]  # --option=PATH
-        yield name[name.find(b"/") :] if b"/" in name else name[2:]  # unix:///PATH, -oPATH
-    for variable, text in environ.items():
-        if variable.startswith(_VARIABLES):
-            for line in text.splitlines():
-                yield from os.fsencode(line).split(os.fsencode(os.pathsep))  # as in a value of PCAPDJ_ROOT
+    return any_mount_may_hang() or any(map(os.path.isdir, paths))
 
 
 def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountPoint:

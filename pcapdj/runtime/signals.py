@@ -63,6 +63,7 @@ class Signals:
         self._wakeup = wakeup
         self._stop_numbers = frozenset(stops)
         self._stop_count = 0
+        self.stop = signal.SIGTERM  # the first stop signal, once one has arrived
         self._others = Counter[int]()
 
     def fileno(self) -> int:
@@ -117,6 +118,7 @@ class Signals:
             return
         for number in numbers:
             if number in self._stop_numbers:
+                self.stop = self.stop if self._stop_count else signal.Signals(number)
                 self._stop_count += 1
             else:
                 self._others[number] += 1

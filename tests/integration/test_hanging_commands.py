@@ -8,8 +8,10 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from support.forkserver import PIPE, run, start
+from support.captures import Record, classic
+from support.forkserver import PIPE, clean_environment, run, start
 from support.fuse import FuseMount
+from support.reclaiming import STREAM, feed
 from support.waiting import scaled, wait_until
 
 from pcapdj.runtime.errors import ExitCode
@@ -17,6 +19,7 @@ from pcapdj.runtime.interpreter import pcapdj_command
 from pcapdj.store.client import Store
 
 STOP_LIMIT_S = 1.0
+FED_S = 1_600_000_000  # 2020-09-13T12:26:40Z
 HANGS = "{hangs}"  # a folder of the file system
 COMMANDS = {
     "metrics": ["metrics", "--textfile", f"{HANGS}/lane.prom"],
@@ -103,6 +106,73 @@ def test_a_command_ends_while_a_path_of_the_settings_file_hangs(
     stderr = ends_in_time(["journal"], mount, tmp_path, others, ExitCode.ERROR)
 
     assert "It was stopped while a file system did not answer." in stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["requeue", "--stream", STREAM],
+        pytest.param(["requeue", "1.pcap"], marks=pytest.mark.long),
+        ["journal", "--print0"],
+        pytest.param(["whence", "--at", "2020-09-13T12:26:40Z"], marks=pytest.mark.long),
+    ],
+)
+def test_a_command_ends_while_a_capture_that_was_fed_hangs(
+    mount: FuseMount, store: Store, variables: Mapping[str, str], tmp_path: Path, words: Sequence[str]
+) -> None:
+    """Redis has its path: the command is not given it."""
+    capture = mount.source / "1.pcap"
+    capture.write_bytes(classic([Record()]))
+    os.utime(capture, (FED_S, FED_S))
+    times = {"first_ts_ns": FED_S * 10**9, "last_ts_ns": (FED_S + 1) * 10**9, "packets": 1}
+    feed(store, mount.folder / "1.pcap", journal=times)
+
+    stderr = ends_in_time(words, mount, tmp_path, variables, ExitCode.ERROR)
+
+    assert stderr.endswith(f"pcapdj {words[0]}: It was stopped while a file system did not answer.\n")
+
+
+@pytest.mark.parametrize("name", ["inbox", pytest.param("out", marks=pytest.mark.long)])
+@pytest.mark.parametrize("words", [["check"], ["init", ".", "--force"]])
+def test_a_command_ends_while_a_usual_folder_of_the_service_hangs(
+    mount: FuseMount, short_path: Path, name: str, words: Sequence[str]
+) -> None:
+    """No option and no variable names it; it is a link, or a mount point."""
+    service = short_path / "service"
+    environment = clean_environment()
+    assert run("pcapdj", "init", service, env=environment).returncode == ExitCode.OK
+    (service / name).rmdir()
+    (service / name).symlink_to(mount.folder)
+
+    stderr = ends_in_time(words, mount, service, environment, ExitCode.ERROR)
+
+    assert stderr == f"pcapdj {words[0]}: It was stopped while a file system did not answer.\n"
+
+
+@pytest.mark.parametrize("variable", ["PATH", "PCAPDJ_WATCH"])
+def test_a_command_ends_while_a_folder_of_a_variable_hangs(
+    mount: FuseMount, variables: Mapping[str, str], tmp_path: Path, variable: str
+) -> None:
+    """In whichever form it is there."""
+    texts = {"PATH": f"{mount.folder}:{os.environ['PATH']}", "PCAPDJ_WATCH": f"{mount.folder}=1MiB"}
+
+    ends_in_time(["check"], mount, tmp_path, {**variables, variable: texts[variable]}, ExitCode.ERROR)
+
+
+def test_ctrl_c_and_sigterm_end_a_command_in_a_child_as_any_other(
+    mount: FuseMount, variables: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A file system that may hang is mounted, and answers: nobody is told that it did not."""
+    assert mount.folder.exists()
+    words = ["status", "--watch", "--json"]
+    for stop, code in ((signal.SIGINT, ExitCode.OK), (signal.SIGTERM, -signal.SIGTERM)):
+        with start("pcapdj", *words, stdout=PIPE, stderr=PIPE, env=variables, cwd=tmp_path) as process:
+            assert process.stdout.readline().startswith(b"{")
+
+            process.send_signal(stop)
+
+            assert process.communicate()[1] == b""
+            assert process.returncode == code
 
 
 @pytest.mark.parametrize(

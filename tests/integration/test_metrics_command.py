@@ -21,6 +21,7 @@ from support.cases import some_long
 from support.forkserver import PIPE, Process, clean_environment, start
 from support.roles_rig import Trio
 from support.waiting import scaled, wait_until
+from support.workers import worker_of
 
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import QueuedFile
@@ -99,7 +100,7 @@ def test_a_lane_at_work_is_scraped(trio: Trio) -> None:
     with serving("0", "--redis-url", url) as (process, address):
         wait_until(lambda: "current_file_info" in scraped(address), "the current file")
         text = scraped(address)
-        sockets = psutil.Process(process.pid).net_connections("inet")
+        sockets = psutil.Process(worker_of(process.pid)).net_connections("inet")
         assert [each.laddr.ip for each in sockets if each.status == "LISTEN"] == ["127.0.0.1"]
 
     check(text)
@@ -254,12 +255,12 @@ def test_a_scrape_of_twenty_lanes_costs_less_than_a_hundredth_of_a_core(store: S
     lanes = [word for n in range(20) for word in ("--lane", f"{store.keys.lane}-{n}")]
     with serving("0", "--redis-url", store.url, *lanes) as (process, address):
         scraped(address)
-        before = psutil.Process(process.pid).cpu_times()
+        before = psutil.Process(worker_of(process.pid)).cpu_times()
         for _ in range(5):
             scraped(address)
-        after = psutil.Process(process.pid).cpu_times()
+        after = psutil.Process(worker_of(process.pid)).cpu_times()
         assert (after.user + after.system - before.user - before.system) / 5 < 0.3
-        assert psutil.Process(process.pid).memory_info().rss < 80 << 20
+        assert psutil.Process(worker_of(process.pid)).memory_info().rss < 80 << 20
 
 
 def connections(address: str, count: int, *, sent: bytes = b"") -> ExitStack:
@@ -281,9 +282,9 @@ def test_connections_without_a_request_keep_no_scrape_from_its_answer(store: Sto
             began_s = time.monotonic()
             assert "pcapdj_redis_up" in scraped(address)
             assert time.monotonic() - began_s < scaled(8)
-            assert psutil.Process(process.pid).num_threads() < 25
+            assert psutil.Process(worker_of(process.pid)).num_threads() < 25
         assert "pcapdj_redis_up" in scraped(address)
-        wait_until(lambda: psutil.Process(process.pid).num_threads() < 5, "the end of the threads")
+        wait_until(lambda: psutil.Process(worker_of(process.pid)).num_threads() < 5, "the end of the threads")
         os.set_blocking(process.stderr.fileno(), False)
         assert not process.stderr.read()
 
@@ -304,7 +305,9 @@ def test_a_stop_signal_ends_it_at_once_and_the_next_one_has_its_port(store: Stor
     with serving("0", "--redis-url", store.url) as (process, address):
         scraped(address)
         silent = connections(address, 2)
-        wait_until(lambda: psutil.Process(process.pid).num_threads() > 3, "the connections' threads")
+        wait_until(
+            lambda: psutil.Process(worker_of(process.pid)).num_threads() > 3, "the connections' threads"
+        )
         stopped_s = time.monotonic()
     assert time.monotonic() - stopped_s < scaled(8)
 
@@ -339,7 +342,7 @@ def test_long_requests_take_no_memory(store: Store) -> None:
     fields = b"".join(b"a%d: " % number + b"x" * 65_000 + b"\r\n" for number in range(90))
     with serving("0", "--redis-url", store.url) as (process, url):
         scraped(url)
-        before_bytes = psutil.Process(process.pid).memory_info().rss
+        before_bytes = psutil.Process(worker_of(process.pid)).memory_info().rss
         address = url.removeprefix("http://").removesuffix("/metrics")
 
         def send(_: int) -> None:
@@ -353,7 +356,7 @@ def test_long_requests_take_no_memory(store: Store) -> None:
             list(clients.map(send, range(16)))
 
         assert "pcapdj_redis_up" in scraped(url)
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status = Path(f"/proc/{worker_of(process.pid)}/status").read_text()
         highest_bytes = int(status.split("VmHWM:")[1].split()[0]) << 10
         assert highest_bytes - before_bytes < 64 << 20
 

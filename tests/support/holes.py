@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from support.workers import worker_of
+
 HOLE_BYTES: Final = 8 << 40
 EMPTY_ZSTD_BLOCKS: Final = b"\x28\xb5\x2f\xfd\x00\x58"  # the head of a frame: each three zeros are a block
 
@@ -24,6 +26,7 @@ def with_hole(path: Path, content: bytes, size_bytes: int = HOLE_BYTES) -> Path:
 
 
 def bytes_read(pid: int) -> int:
-    """Return how many bytes a process has read so far."""
-    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    """Return how many bytes a process, or the child that works for it, has read so far."""
+    lines = Path(f"/proc/{worker_of(pid)}/io").read_text().splitlines()
+    fields = dict(line.split(": ") for line in lines)
     return int(fields["rchar"])

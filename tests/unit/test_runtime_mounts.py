@@ -10,11 +10,11 @@ from pcapdj.runtime import mounts
 from pcapdj.runtime.mounts import (
     MountPoint,
     any_may_hang,
+    any_mount_may_hang,
     has_owners,
     mount_of,
     mount_that_may_hang,
     mounted_types,
-    named_paths,
     reading_may_hang,
     true_owner,
 )
@@ -147,49 +147,17 @@ def test_one_of_many_files_may_hang(tmp_path: Path, mounted: Callable[..., None]
     assert any_may_hang([*names, os.fsencode(tmp_path / place)])
 
 
-@pytest.mark.parametrize(
-    "word", ["{}", "--textfile={}", "-b{}", "unix://{}/redis.sock", "--redis-url=unix://{}", "{}/*.pcap"]
-)
-def test_a_path_is_found_in_any_word(tmp_path: Path, mounted: Callable[..., None], word: str) -> None:
-    """Also in the value of an option, and in a URL."""
-    mounted(far="nfs")
-
-    assert any_may_hang(named_paths(["--json", word.format(tmp_path / "far")], {}))
-    assert not any_may_hang(named_paths(["--json", word.format(tmp_path / "near")], {}))
-
-
-@pytest.mark.parametrize("between", [os.pathsep, "\n"])
-def test_a_path_is_found_in_each_variable_of_ours(
-    tmp_path: Path, mounted: Callable[..., None], between: str
+@pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "autofs"])
+def test_some_path_may_hang_wherever_such_a_file_system_is_mounted(
+    mounted: Callable[..., None], kind: str
 ) -> None:
-    """Several may stand in one; variables of other programs say nothing."""
-    mounted(far="nfs")
-    text = f"{tmp_path}/near{between}{tmp_path}/far/a{between}"
+    """No command knows beforehand which paths it is going to look at."""
+    kernel = {"memory": "tmpfs", "groups": "cgroup2", "queues": "mqueue", "trace": "tracefs"}
+    mounted(**kernel)
+    assert not any_mount_may_hang()
 
-    assert any_may_hang(named_paths([], {"PATH": "", "PCAPDJ_ROOT": text}))
-    assert not any_may_hang(named_paths([], {"PATH": text, "PCAPDJ_ROOT": ""}))
-
-
-def test_the_current_folder_and_the_output_are_named_paths(
-    tmp_path: Path, mounted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A command reads the settings of the one, and writes into the other."""
-    (tmp_path / "far").mkdir()
-    (tmp_path / "near").mkdir()
-    monkeypatch.chdir(tmp_path / "near")
-    mounted(far="nfs")
-    assert not any_may_hang(named_paths(["status"], {}))
-
-    with (tmp_path / "far" / "out").open("w") as file:
-        before = os.dup(1)
-        os.dup2(file.fileno(), 1)
-        try:
-            assert any_may_hang(named_paths(["status"], {}))
-        finally:
-            os.dup2(before, 1)
-            os.close(before)
-    monkeypatch.chdir(tmp_path / "far")
-    assert any_may_hang(named_paths(["status"], {}))
+    mounted(**kernel, far=kind)
+    assert any_mount_may_hang()
 
 
 def test_a_folder_may_always_hang(tmp_path: Path, mounted: Callable[..., None]) -> None:
