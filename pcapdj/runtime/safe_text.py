@@ -8,8 +8,10 @@ pcapdj it stays bytes. Rules only.
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME_LIMIT_BYTES = 4095
 PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, too few to flood the log
@@ -75,7 +77,7 @@ def shell_word(text: str) -> str:
     return f"$'{shown}'" if "\\" in shown else f"'{shown}'"
 
 
-def shell_path(path: Path) -> str:
+def shell_path(path: "Path") -> str:
     """Return the path as such a word; one that begins with a dash would be an option."""
     text = str(path)
     return shell_word(f"./{text}" if text.startswith("-") else text)
