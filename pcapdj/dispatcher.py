@@ -47,7 +47,7 @@ from pcapdj.feed.output_space import OutputSpace
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.reporter import Reporter
-from pcapdj.feed.skips import SkipRequests
+from pcapdj.feed.skips import SkippableWaits, SkipRequests
 from pcapdj.feed.statistics import RUNNING, Statistics
 from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Streams
@@ -104,7 +104,9 @@ class Dispatcher:
         link = _link(settings, self._interrupts)
         self._output_space = OutputSpace(self._lane, self._notifier, self._interrupts)
         self._streams = Streams(link, self._interrupts, self._output_space)
-        opener, skips = FileOpener(self._interrupts), SkipRequests(settings.id)
+        skips = SkipRequests(settings.id)
+        waits = SkippableWaits(self._interrupts, skips)
+        opener = FileOpener(waits)
         storage = CaptureStorage(
             store,
             opener,
@@ -121,7 +123,7 @@ class Dispatcher:
             link=link,
             streams=self._streams,
             feeder=self._feeder,
-            known_captures=KnownCaptures(self._lane, storage, self._interrupts),
+            known_captures=KnownCaptures(self._lane, storage, waits),
             poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics, self._mark),
             mark=self._mark,
             storage=storage,

@@ -170,7 +170,7 @@ class RemoteFile(OpenFile):
         if self.descriptor < 0:
             return
         super().close()
-        with suppress(EOFError, OSError, Stopped):
+        with suppress(EOFError, OSError, Stopped, CaptureError):  # the last one: it is skipped
             if not self._process.has_ended:
                 self._process.ask(("close",), self.mount, limit_s=_CLOSE_LIMIT_S)
         if not self._process.has_ended:
@@ -236,7 +236,7 @@ class ReadingProcess:
         Raises:
             EOFError: it was killed, or did not answer in time; it is left behind.
             Stopped: a stop signal arrived during the wait; it is left behind.
-            OSError, CaptureError: what it raised.
+            OSError, CaptureError: what it raised; or what the wait raised, then it is left behind.
         """
         asked_s, since = time.monotonic(), time.strftime("%H:%M:%SZ", time.gmtime())
         slow = f"Waiting for the file system at {quoted(mount)}: it has not answered since {since}."

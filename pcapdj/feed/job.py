@@ -200,7 +200,7 @@ class JobRunner:
             return self._open_named(job.entry.name)
 
     def _open_named(self, name: bytes) -> Capture:
-        return capture_of(name, self.storage.open(), self.interrupts, has_checksums=True)
+        return capture_of(name, self.storage.open(), self.storage.waits, has_checksums=True)
 
     def _look(self, job: Job, capture: Capture) -> None:
         """Find out whether the file was fed already, and set where its passes begin.

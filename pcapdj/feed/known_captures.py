@@ -31,6 +31,7 @@ from pcapdj.capture.fed_before import (
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import FedCapture, QueuedFile, kept_under, looked_up_under
 from pcapdj.capture.pcap import Place
+from pcapdj.feed.skips import SKIPPED
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.storage import CaptureStorage
 from pcapdj.runtime.errors import CaptureError, CutOff, Overwritten
@@ -54,7 +55,7 @@ class KnownCaptures:
 
     Args:
         storage: opens files.
-        waits: a stop signal ends each comparison.
+        waits: a stop signal, or a request to skip the file, ends each comparison.
     """
 
     store: Store
@@ -86,13 +87,13 @@ class KnownCaptures:
 
         Args:
             entry: whose file the storage has.
-            error: of opening it, such as of a file that is empty, or still written.
+            error: of opening it, such as of a file that is empty, or still written, or is skipped.
 
         Raises:
             Stopped: a stop signal arrived.
         """
         queued = QueuedFile.from_line(entry.queued)
-        if queued is None:
+        if queued is None or error.reason == SKIPPED:
             return error
         try:
             file = self.storage.open(refuse_written=False)

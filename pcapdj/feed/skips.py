@@ -2,7 +2,8 @@
 
 The token is that of the queue entry, so a request never skips another file. While the main thread has a file,
 the reporter's thread reads the key (`sync`), and removes each request that it sees. A file that waits for its
-storage or its authorization is skipped at once, a file that is being fed after a whole record.
+storage or its authorization is skipped at once, also while its file system does not answer, a file that is
+being fed after a whole record.
 """
 
 import os
@@ -10,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.signals import HasFileno, Waits
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
@@ -47,6 +49,15 @@ class SkipRequests:
         """Report whether a request for this queue entry's file was seen; costs nothing."""
         return bool(token) and token == self._seen
 
+    def refuse_watched(self) -> None:
+        """Let a request end the file that may be skipped now, after `fileno` turned readable, too.
+
+        Raises:
+            CaptureError: it is skipped.
+        """
+        if self.is_requested(self._watched):
+            raise CaptureError(SKIPPED)
+
     def refuse_skipped(self, token: str) -> None:
         """Let a request end the queue entry's file.
 
@@ -70,3 +81,28 @@ class SkipRequests:
                 self._seen = token
                 os.eventfd_write(self._event, 1)
             store.call(lambda client: client.hdel(key, self._id))
+
+
+class SkippableWaits:
+    """Waits for a file's storage, its content or a comparison, which a request to skip the file ends.
+
+    Args:
+        waits: where it waits.
+        skips: the requests.
+    """
+
+    def __init__(self, waits: Waits, skips: SkipRequests) -> None:
+        self._waits = waits
+        self._skips = skips
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Wait, as `Waits`.
+
+        Raises:
+            CaptureError: the file is skipped.
+            Stopped: as `Waits.wait`.
+        """
+        self._waits.wait(timeout_s, *readable, self._skips, stops=stops, waiting_for=waiting_for)
+        self._skips.refuse_watched()

@@ -41,7 +41,7 @@ class CaptureStorage:
 
     Args:
         store: the lane; read only for the number of queued names that wait, too.
-        opener: opens files.
+        opener: opens files; a request to skip the file ends its waits.
         roots: files must lie below one of them; none: anywhere.
         skips: an operator's requests.
         interrupts: every wait goes through it.
@@ -59,6 +59,7 @@ class CaptureStorage:
         statistics: Statistics,
         timeout_s: float,
     ) -> None:
+        self.waits: Final = opener.waits
         self._store = store
         self._opener = opener
         self._roots = roots

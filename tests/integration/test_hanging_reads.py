@@ -33,6 +33,7 @@ from pcapdj.console.screen import Line
 from pcapdj.console.status_lines import snapshot_lines
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
+from pcapdj.store.failures import all_failures
 
 STOP_LIMIT_S = 1.0
 COMMANDS = [("import",), ("cat",), ("cat", "--order", "time"), ("run", "--preset", "summary")]
@@ -130,6 +131,55 @@ def test_a_dispatcher_ends_while_a_file_cannot_even_be_opened(trio: Trio, mount:
     trio.start("dispatcher")
 
     trio.await_processed(3)
+
+
+def skip(trio: Trio) -> str:
+    """Give the current file up as an operator does; return what the command says."""
+    return str(run("pcapdj", "skip", "--redis-url", trio.environment["PCAPDJ_REDIS_URL"]).stdout)
+
+
+def test_a_file_that_cannot_even_be_opened_is_skipped(trio: Trio, mount: FuseMount) -> None:
+    """What is queued behind it on another file system is fed; the process that hangs is left behind."""
+    trio.store.redis.lrem(trio.store.keys.in_queue, 0, str(mount.folder / "2.pcap"))
+    mount.hang(everything=True)
+    trio.start_all()
+    wait_until(lambda: mount.has_hung and trio.snapshot()["current"], "a call to hang")
+
+    said = skip(trio)
+
+    assert said == f"'{mount.folder}/1.pcap' is skipped; `pcapdj failed` lists it.\n"
+    trio.await_processed(1)
+    [failure] = all_failures(trio.store)
+    assert (failure.reason, failure.fields["packets"]) == ("skipped by the operator", 0)
+    assert [places_in(stream) for stream in trio.streams()] == [places(3, 20)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "is_resumed", [False, pytest.param(True, marks=pytest.mark.long)], ids=["read", "opened again"]
+)
+def test_a_file_that_hangs_in_mid_file_is_skipped_behind_a_whole_record(
+    trio: Trio, mount: FuseMount, *, is_resumed: bool
+) -> None:
+    """Its packets that arrived are counted; also by a dispatcher that found it so."""
+    trio.store.redis.lrem(trio.store.keys.in_queue, 0, str(mount.folder / "2.pcap"))
+    hang_in_mid_file(trio, mount)
+    if is_resumed:
+        trio.kill("dispatcher")
+        mount.go_on()
+        mount.hang(everything=True)
+        trio.start("dispatcher")
+        trio.wait_logged("dispatcher", "next_file", times=2)
+        wait_until(lambda: mount.has_hung, "a call to hang")
+
+    skip(trio)
+
+    trio.await_processed(1)
+    [failure] = all_failures(trio.store)
+    [stream] = [places_in(stream) for stream in trio.streams()]
+    packets = failure.fields["packets"]
+    assert (failure.reason, 0 < packets < PACKETS) == ("skipped by the operator", True)
+    assert stream == [*places(1, packets), *places(3, 20)]
 
 
 @pytest.mark.long

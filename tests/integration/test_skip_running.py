@@ -46,3 +46,19 @@ def test_the_file_that_is_fed_fails_with_its_packets_and_the_next_one_goes_on(tr
     assert stream == [*places(1, PACKETS)[:count], *places(2, 50)]
     assert [entry["first_packet"] for entry in entries] == [b"1", b"%d" % (count + 1)]
     assert [event.kind for event in read_events(trio.store) if event.role == "skip"] == ["skipped"]
+
+
+def test_a_file_that_grew_while_it_waited_for_its_authorization_is_skipped(trio: Trio) -> None:
+    """The reason is that of the operator, not that another file had its name."""
+    trio.start("consumer")
+    trio.start("dispatcher")
+    path, url = trio.capture("1.pcap", 1), trio.environment["PCAPDJ_REDIS_URL"]
+    forkserver.run("pcapdj", "import", path, "--redis-url", url)
+    wait_until(lambda: trio.store.redis.llen(trio.store.keys.next), "the file to be requested")
+    with path.open("ab") as file:
+        file.write(b"x")
+
+    done = forkserver.run("pcapdj", "skip", "--redis-url", url)
+
+    assert done.stdout == f"'{path}' is skipped; `pcapdj failed` lists it.\n"
+    assert [failure.reason for failure in all_failures(trio.store)] == ["skipped by the operator"]
