@@ -46,7 +46,7 @@ class RemovedFiles:
         """
         mounts, by_mount = present_mounts(), dict[bytes, _Files]()
         for name, device in files.items():
-            with suppress(CaptureError, OSError):  # outside of the roots; relative, and there is no folder
+            with suppress(CaptureError):  # outside of the roots
                 root, mount = root_of(name, self._roots), mount_of(name, mounts)
                 place = mount.place if mount.may_hang else _LOCAL
                 by_mount.setdefault(place, {})[name] = (device, root)

@@ -29,6 +29,7 @@ _MOUNTER: Final = re.compile(rb"(?:^|,)user_id=(\d{1,20})")
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _ROOT: Final = 0
 _MOST_LINKS: Final = 40  # as the kernel
+_CURRENT: Final = b"/proc/self/cwd"  # also of a folder that was removed, which getcwd(3) has no name for
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
@@ -121,7 +122,7 @@ def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountP
     """
     mounts = present_mounts() if mounts is None else mounts
     place, links = b"/", 0
-    parts = os.path.join(os.getcwdb(), path).split(b"/")  # noqa: PTH109, PTH118 - bytes
+    parts = os.path.join(_CURRENT, path).split(b"/")  # noqa: PTH118 - bytes
     while parts:
         part = parts.pop(0)
         if part == b"..":

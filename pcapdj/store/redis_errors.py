@@ -151,7 +151,7 @@ def _start_hint(url: str) -> str:
     folder = Path(path.removesuffix(end) or "/")
     if parts.scheme != "unix" or not path.endswith(end) or not is_file(folder / _CONF):
         return ""
-    where = "" if folder == Path.cwd() else f" in {quoted(str(folder))}"
+    where = "" if folder.samefile(".") else f" in {quoted(str(folder))}"
     return f"'pcapdj up'{where} starts the service."
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.roles_rig import Trio
+from support.waiting import wait_until
 
 from pcapdj.commands.check import folder_lines
 from pcapdj.commands.monitor import layout_of
@@ -18,12 +20,17 @@ from pcapdj.inbox.listing import Listing
 from pcapdj.inbox.skipped import Refusal
 from pcapdj.run.plan import new_logdir
 from pcapdj.run.record import RunRecord
-from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode, PcapdjError, StoreUnavailable
 from pcapdj.runtime.places import private_folder
+from pcapdj.runtime.safe_text import unix_url
 from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.runtime.settings_file import SettingsFile, read_settings
 from pcapdj.runtime.trust import has_service
 from pcapdj.service import CONF
+from pcapdj.store.client import Store
+from pcapdj.store.failures import all_failures
+from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 
 OTHER: Final = 65_534
 REFUSED: Final = Refusal(b"/in/1.pcap", "is no capture", is_fault=True)
@@ -117,3 +124,38 @@ def test_a_current_folder_that_is_gone_is_one_sentence(
 
     sentence = "The current folder does not exist any more. Change to another one."
     assert (done.returncode, done.stderr) == (ExitCode.ERROR, f"pcapdj {command[0]}: {sentence}\n")
+
+
+def test_roles_do_not_mind_that_the_folder_is_removed_in_which_they_were_started(trio: Trio) -> None:
+    """It may be another user's; a relative name that some program pushed fails, and the next file is fed."""
+    here = trio.folder / "here"
+    here.mkdir()
+    trio.start("consumer")
+    for role in ("controller", "dispatcher", "importer"):
+        trio.start(role, cwd=here)
+    trio.wait_logged("importer", "inbox_watched")
+    trio.wait_logged("dispatcher", "started")
+    here.rmdir()
+
+    trio.queue(b"relative.pcap")
+    wait_until(lambda: [*all_failures(trio.store)], "the relative name to fail")
+    trio.capture("1.pcap", 1)
+
+    trio.await_processed(1)
+    assert len(trio.alive()) == 4
+    assert [failure.reason for failure in all_failures(trio.store)] == ["does not exist"]
+
+
+def test_an_error_of_redis_says_how_it_is_started_where_the_current_folder_is_gone(
+    tmp_path: Path, in_gone_folder: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role says it while it waits for the Redis of a service."""
+    monkeypatch.chdir(tmp_path)
+    service = tmp_path / "service"
+    service.mkdir()
+    (service / CONF).touch()
+    store = Store(unix_url(str(service / SOCKET_IN_LAYOUT)), Keys())
+    in_gone_folder()
+
+    with pytest.raises(StoreUnavailable, match=f"'pcapdj up' in '{service}' starts the service"):
+        store.call(lambda client: client.ping())

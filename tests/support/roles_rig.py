@@ -72,6 +72,7 @@ class Trio:
         role: str,
         *options: str,
         environment: Mapping[str, str] | None = None,
+        cwd: Path = forkserver.ROOT,
     ) -> None:
         """Start a role; its log is `logged(role)`."""
         fixed = {
@@ -86,7 +87,9 @@ class Trio:
             arguments += [str(self.brake)]
         env = clean_environment(**(self.environment | dict(environment or {})))
         with self.log_of(role).open("ab") as log:
-            self.processes[role] = forkserver.start(ROLES[role], *arguments, env=env, stdout=log, stderr=log)
+            self.processes[role] = forkserver.start(
+                ROLES[role], *arguments, env=env, cwd=cwd, stdout=log, stderr=log
+            )
 
     def start_all(self) -> None:
         """Start the trio."""

@@ -205,3 +205,16 @@ def test_owners_mean_nothing_on_a_stick(tmp_path: Path, mounted: Callable[..., N
     found = {place: has_owners(os.fsencode(tmp_path / place)) for place in places}
     without = ("stick", "stick/folder/file", "share", "disk/link")
     assert found == {place: place not in without for place in places}
+
+
+@pytest.mark.parametrize("path", [b"/", b"a.pcap", b""], ids=["absolute", "relative", "itself"])
+def test_a_current_folder_that_was_removed_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: bytes
+) -> None:
+    """A role may be started in a folder of another user; an absolute path has nothing to do with it."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+
+    assert mount_that_may_hang(path) == mount_that_may_hang(os.fsencode(tmp_path)) is None
