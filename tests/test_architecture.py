@@ -173,6 +173,7 @@ LONGEST_CHAIN: Final = 10
 SMALL: Final[dict[str, str]] = {
     "runtime/numbers.py": "imports nothing, so that every module can use it",
     "__init__.py": "the version",
+    "analyzer/as_user.py": "a program by itself, which imports nothing of pcapdj",
     "__main__.py": "python -m pcapdj",
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
     "store/lane_totals.py": "two numbers that the metrics and the screen show, each at a constant cost",
@@ -602,6 +603,7 @@ def test_numbers_that_others_may_have_written_are_converted_in_one_place() -> No
 # module -> why it writes to stdout or stderr by itself; all others print with `console.screen`, which escapes
 # what acts on a terminal
 OWN_OUTPUT: Final = {
+    "analyzer/as_user.py": "one line into the analyzer's log, escaped",
     "cli.py": "help, the version, and a word that it quotes: it starts without the libraries of the screen",
     "commands/cat.py": "packets on stdout; its sentences are escaped without the import of a screen",
     "commands/completion.py": "a script for a shell, of the package",

@@ -2,11 +2,12 @@
 
 import os
 import secrets
+import select
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,7 @@ from pcapdj.runtime.whole_file import open_way, rmdir_inside
 
 _LATEST = "latest"
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
+_MOST_VERSION_BYTES = 1 << 16
 _LOG_ROOT_MODE = 0o755
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
 
@@ -123,7 +125,8 @@ class AnalyzerStarter:
             found = Path(program).stat()
             if self._version_of != (stamp := (program, found.st_ino, found.st_mtime_ns)):
                 self._version_of, self._version = stamp, ""
-                self._version = version_printed(program, foreign_environment())
+                command = [program] if self._user is None else self._user.command([program])
+                self._version = version_printed(command, foreign_environment())
         return self._version
 
     def _argv(self, places: dict[str, str]) -> list[str]:
@@ -134,25 +137,44 @@ class AnalyzerStarter:
         return substituted(self.command.argv, places | ours)
 
 
-def version_printed(program: str, environment: Mapping[str, str]) -> str:
-    """Return what the program prints with -V.
+def version_printed(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the beginning of what the program prints with -V.
+
+    Args:
+        command: that starts it.
+        environment: that it gets.
 
     Raises:
-        OSError, SubprocessError: it does not start, or takes longer than a second.
+        OSError, SubprocessError: it does not start.
     """
-    return subprocess.run(
-        [program, "-V"],
+    process = subprocess.Popen(
+        [*command, "-V"],
         cwd=ROOT_FOLDER,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        check=False,
-        text=True,
-        errors="replace",
-        timeout=_VERSION_LIMIT_S,
-        preexec_fn=foreign_child_setup(),
-    ).stdout
+        preexec_fn=foreign_child_setup(),  # noqa: PLW1509 - only system calls
+    )
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    try:
+        return _read_in_time(process.stdout.fileno()).decode("utf-8", "replace")
+    finally:
+        process.stdout.close()
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):  # another process may keep its end from us (ptrace)
+            process.wait(_VERSION_LIMIT_S)
+
+
+def _read_in_time(descriptor: int) -> bytes:
+    """Return what can be read within a second, up to 64 KiB."""
+    data, until_s = b"", time.monotonic() + _VERSION_LIMIT_S
+    while select.select([descriptor], [], [], max(0.0, until_s - time.monotonic()))[0]:
+        part = os.read(descriptor, _MOST_VERSION_BYTES - len(data))
+        if not part:
+            break
+        data += part
+    return data
 
 
 def make_log_root(path: Path) -> None:

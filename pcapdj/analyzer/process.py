@@ -78,7 +78,7 @@ class Analyzer:
             os.chown(folder, user.uid, user.gid, follow_symlinks=False)
         try:
             self._process = subprocess.Popen(
-                list(argv),
+                list(argv) if user is None else user.command(argv),
                 cwd=folder,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -87,7 +87,6 @@ class Analyzer:
                 start_new_session=True,
                 umask=_UMASK,
                 pass_fds=inherited,
-                **({} if user is None else user.popen_options()),
                 preexec_fn=analyzer_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:

@@ -9,14 +9,22 @@ of all log folders: it could put a link in place of the next one, and root would
 import grp
 import os
 import pwd
+import signal
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
+from pcapdj.analyzer import as_user
 from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.process import KEYCTL
 from pcapdj.runtime.safe_text import quoted, shell_path
 
 _MAY_NOT_ENTER, _MAY_WRITE = 1, 2
+_ANSWER_LIMIT_S: Final = 2.0
+_POLL_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +48,14 @@ class AnalyzerUser:
         """Return the variables that name the user."""
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
 
-    def popen_options(self) -> dict[str, Any]:
-        """Return how subprocess.Popen makes a process of this user."""
-        return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line by which this process, which is root, starts one of this user.
+
+        Args:
+            argv: of that one; the first element is the program's path.
+        """
+        numbers = [os.getpid(), self.uid, self.gid, ",".join(map(str, self.groups)), KEYCTL]
+        return [sys.executable, "-I", "-S", as_user.__file__, *map(str, numbers), *argv]
 
     def become(self) -> None:
         """Let this process, which is root, be this user for good."""
@@ -95,7 +108,11 @@ def check_log_root(user: AnalyzerUser, path: Path) -> None:
 
 
 def _ask_as(user: AnalyzerUser, path: Path) -> int:
-    """Return what is wrong with the access of the user to a folder, as a set of bits."""
+    """Return what is wrong with the access of the user to a folder, as a set of bits.
+
+    Raises:
+        CannotCreate: there is no answer; any process of the user can stop the one that looks.
+    """
     child = os.fork()
     if not child:
         code = 0xFF
@@ -105,4 +122,13 @@ def _ask_as(user: AnalyzerUser, path: Path) -> int:
             code = may_not_enter | (_MAY_WRITE if os.access(path, os.W_OK) else 0)
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    until_s = time.monotonic() + _ANSWER_LIMIT_S
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < until_s:
+        time.sleep(_POLL_S)
+    if not ended[0] or not os.WIFEXITED(ended[1]):
+        os.kill(child, signal.SIGKILL)
+        raise CannotCreate(
+            f"A process of the user {quoted(user.name)} cannot look at {quoted(str(path))}.",
+            hint="Another process of that user may stop it.",
+        )
+    return os.WEXITSTATUS(ended[1])

@@ -1,7 +1,10 @@
 """With `--analyzer-user` the analyzer gets the stream and its folder, and reaches nothing of root."""
 
 import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +12,11 @@ import pytest
 from support.captures import classic
 from support.launcher_rig import Rig, feed_stream, rig_in, stop
 from support.roles_rig import numbered
+from support.waiting import wait_until
 
-from pcapdj.runtime.errors import ExitCode
+from pcapdj.analyzer.process import Analyzer
+from pcapdj.analyzer.user import check_log_root, find_user
+from pcapdj.runtime.errors import CannotCreate, ExitCode
 from pcapdj.runtime.signals import Signals
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
@@ -92,3 +98,56 @@ def test_a_group_that_the_user_is_in_may_not_write_to_the_folder(rig: Rig) -> No
 
     assert process.wait() == ExitCode.CANNOT_CREATE
     assert f"chmod 755 {rig.logs}" in rig.logged()
+
+
+def test_the_version_is_asked_for_as_that_user_too(rig: Rig, signals: Signals) -> None:
+    """The program may be the user's own: an analyzer that was taken over could exchange it."""
+    capture, program = rig.folder / "1.pcap", rig.folder / "bin" / "suricata"
+    capture.write_bytes(classic(numbered(1, 20, 100)))
+    program.parent.mkdir(mode=0o755)
+    asked = rig.folder / "asked"
+    asked.touch()
+    asked.chmod(0o666)
+    program.write_text(f'#!/bin/sh\n[ "$1" = -V ] || exec cat "$2" > copy\nid -u > {asked}\n')
+    program.chmod(0o755)
+    for path in (program.parent, program):
+        os.chown(path, NOBODY, NOBODY)
+
+    process = rig.start(str(program), "-r", "{pipe}", options=("--analyzer-user", "nobody"))
+    feed_stream(rig, signals, capture)
+
+    assert stop(process) == 0
+    assert asked.read_text() == f"{NOBODY}\n"
+    assert (rig.latest() / "copy").read_bytes() == capture.read_bytes()
+
+
+def test_no_process_of_that_user_holds_root_by_stopping_what_it_starts(rig: Rig) -> None:
+    """An analyzer of another lane may stop all of its user's again and again, also before they call exec."""
+    user = find_user("news")
+    assert user
+    stopper = subprocess.Popen(
+        ["sh", "-c", "while :; do kill -STOP -1; done"],
+        cwd="/",
+        user=user.uid,
+        group=user.gid,
+        extra_groups=[],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for number in range(5):
+            folder = rig.folder / str(number)
+            folder.mkdir()
+            analyzer = Analyzer(["/bin/sleep", "600"], folder, {}, user=user)
+            wait_until(partial(is_stopped, analyzer.pid), "it to be stopped")
+            assert analyzer.kill()
+            wait_until(analyzer.exit_status, "its end")
+        with suppress(CannotCreate):  # it is in time, or it is stopped, too
+            check_log_root(user, rig.logs)
+    finally:
+        stopper.kill()
+        stopper.wait()
+
+
+def is_stopped(pid: int) -> bool:
+    """Report whether a process is stopped by a signal, as proc_pid_stat(5) has it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
