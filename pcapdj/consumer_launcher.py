@@ -68,6 +68,7 @@ from pcapdj.analyzer.user import check_log_root, find_user
 from pcapdj.console.screen import print_lines
 from pcapdj.launcher_protocol import EndedStream, ended_stream_path
 from pcapdj.runtime import failpoints, log
+from pcapdj.runtime.child_process import begin_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
@@ -75,7 +76,6 @@ from pcapdj.runtime.leftover_processes import end_leftover_processes
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
-from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_line
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
@@ -121,7 +121,7 @@ def consume(  # noqa: PLR0913 - an option each
     trust_group: TrustGroup = False,  # noqa: ARG001, FBT002 - it works by its callback
 ) -> None:
     """Start the analyzer when a dispatcher has capture files for it, and hold the pipe open."""
-    die_with_supervisord()
+    begin_role(command or os.environ.get(COMMAND_VARIABLE) or "suricata", on_event)
     source = context.get_parameter_source("preset")
     preset_is_flag = source is not None and source.name == "COMMANDLINE"
     settings = LauncherSettings(

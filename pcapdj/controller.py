@@ -48,7 +48,7 @@ from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, p
 from pcapdj.disk.reclaim_process import ReclaimProcess
 from pcapdj.disk.reclaim_rule import NONE
 from pcapdj.disk.requested_files import RequestedFiles
-from pcapdj.runtime.child_process import heartbeat_s, run_role
+from pcapdj.runtime.child_process import begin_role, heartbeat_s, run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import (
     ConfigError,
@@ -59,7 +59,6 @@ from pcapdj.runtime.errors import (
 from pcapdj.runtime.full_disks import encode_disks_at_end
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.mounts import any_may_hang
-from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.event_command import event_command
@@ -315,7 +314,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     lane: Lane = "",
 ) -> None:
     """Authorize files while the disks have room; suspend feeding when they fill."""
-    die_with_supervisord()
+    begin_role(between, on_event)
     if as_started and not check:
         raise ConfigError("--as-started belongs to --check.")
     if check and not as_started:

@@ -53,13 +53,12 @@ from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.child_process import run_role
+from pcapdj.runtime.child_process import begin_role, run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.places import private_folder, user_folder
-from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.trust import check_way
@@ -243,7 +242,7 @@ def dispatch(  # noqa: PLR0913 - an option each
     journal_days: options.JournalDays = JOURNAL.days,
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
-    die_with_supervisord()
+    begin_role()
     url = options.url_of(server, port, redis_url)
     if server:
         refuse_secret(url, "--server")

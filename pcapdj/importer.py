@@ -46,7 +46,7 @@ from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.skipped import Refusal, SkipReason, refusal_sentences
 from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
 from pcapdj.inbox.watcher import Inbox, states_of
-from pcapdj.runtime.child_process import run_reader, run_role
+from pcapdj.runtime.child_process import begin_role, run_reader, run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import (
     CaptureError,
@@ -57,7 +57,6 @@ from pcapdj.runtime.errors import (
     StoreUnavailable,
 )
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
@@ -126,7 +125,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     lane: Lane = "",
 ) -> int | None:
     """Queue capture files, each once. A file is recognized by its first bytes, not by its name."""
-    die_with_supervisord()
+    begin_role()
     if not paths:
         raise ConfigError("Nothing to import.", hint="Name files or folders, or set PCAPDJ_INBOX.")
     if watch and again:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pcapdj.runtime.errors import CannotCreate, PcapdjError
+from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.places import private_folder, user_folder
 
 MOST_SUSPECTS: Final = 1000  # the newest
@@ -96,7 +97,12 @@ def suspects_of(lane: str, folders: list[bytes]) -> Suspects:
 
 
 def forget_look(lane: str, folders: list[bytes]) -> None:
-    """Forget the look that such an importer has noted: a hang ended it, and not the file."""
+    """Forget the look that such an importer has noted: a hang ended it, and not the file.
+
+    Where the note itself may hang it is left: the file is queued unread.
+    """
+    if any_may_hang([os.fsencode(os.environ.get("XDG_RUNTIME_DIR") or "/")]):
+        return
     if (path := _path_of(lane, folders)) and (fd := _opened(path)) is not None:
         with suppress(OSError):
             os.pwrite(fd, b"0", _DIGEST_CHARS)

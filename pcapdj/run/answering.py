@@ -1,7 +1,8 @@
 """`pcapdj run` answers Ctrl-C also while the file system of its output folder does not answer.
 
 A call about such a file system may never return, and nothing ends the process that made it. So where the
-output folder is on one that may hang (NFS, CIFS, FUSE), a child does the run, and makes all such calls. The
+output folder, a watched path, a program or the folder for temporary files is on one that may hang (NFS, CIFS,
+FUSE), a child does the run, and makes all such calls. The
 command's own process passes stop signals on, and looks whether the child, or a process below it, waits in a
 call without an end (state D of proc_pid_stat(5)).
 
@@ -26,7 +27,8 @@ from pcapdj.run.record import RECORD
 from pcapdj.runtime.child_process import forked_child
 from pcapdj.runtime.command import print_error
 from pcapdj.runtime.errors import ExitCode, Stopped
-from pcapdj.runtime.mounts import mount_of
+from pcapdj.runtime.foreign_files import is_there
+from pcapdj.runtime.mounts import any_may_hang, mount_of
 from pcapdj.runtime.process_tree import FoundProcess, children_of, descendants_of, find_process
 from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.runtime.signals import Signals, handled
@@ -38,15 +40,18 @@ _WAITING: Final = "D"
 _SHOW_CURSOR: Final = "\x1b[?25h"  # the bar of a process that is left behind hides it
 
 
-def run_answering(work: Callable[[], int], logdir: Path, stops: Collection[signal.Signals]) -> int:
+def run_answering(
+    work: Callable[[], int], logdir: Path, stops: Collection[signal.Signals], others: Collection[bytes] = ()
+) -> int:
     """Do a run; return its exit code.
 
     Args:
         work: the run, which handles stop signals itself.
         logdir: its output folder.
         stops: the stop signals.
+        others: what else it looks at.
     """
-    if not mount_of(os.fsencode(logdir)).may_hang:
+    if not any_may_hang([os.fsencode(logdir), *others]):
         return work()
     child, ended, mask = forked_child(PROG, work, own_group=True)
     try:
@@ -124,7 +129,12 @@ def _tasks_below(pid: int) -> Iterator[FoundProcess]:
 
 
 def _no_answer(logdir: Path, hanging: FoundProcess) -> str:
-    return f"The file system of {quoted(str(logdir))} does not answer: {hanging} waits for it"
+    place = f"The file system of {quoted(str(logdir))}" if _may_hang(logdir) else "A file system"
+    return f"{place} does not answer: {hanging} waits for it"
+
+
+def _may_hang(logdir: Path) -> bool:
+    return mount_of(os.fsencode(logdir)).may_hang
 
 
 def _leave_behind(child: int, logdir: Path, hanging: FoundProcess) -> None:
@@ -135,9 +145,13 @@ def _leave_behind(child: int, logdir: Path, hanging: FoundProcess) -> None:
     os.kill(child, signal.SIGKILL)
     if sys.stderr.isatty():
         sys.stderr.write(_SHOW_CURSOR)
+    sentence = f"{_no_answer(logdir, hanging)}. Stopped without waiting"
+    if not _may_hang(logdir) and not is_there(logdir / RECORD):
+        print_error(PROG, f"{sentence}: nothing was fed.")
+        return
     print_error(
         PROG,
-        f"{_no_answer(logdir, hanging)}. Stopped without waiting: {RECORD} and the analyzer's output may lack"
+        f"{sentence}: {RECORD} and the analyzer's output may lack"
         " what was not written yet, and the processes that are left end when it answers. Then repeat the"
         f" command with --logdir {shell_path(logdir)} --resume.",
     )

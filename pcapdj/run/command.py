@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from typer.core import TyperCommand
@@ -35,6 +35,7 @@ from pcapdj.run.plan import (
     known_result,
     marked_streams,
     new_logdir,
+    places_of,
     plan_run,
     plan_sentence,
     refused_results,
@@ -80,6 +81,24 @@ class SplitCommand(TyperCommand):
 
 
 app = new_app()
+
+
+class _Start(NamedTuple):
+    """What a run begins with.
+
+    Args:
+        analyzer: preset or command, for people.
+        selection: the environment variables that select it.
+        expected: the sums of the expected objects.
+        listing: the captures among the paths.
+        folder: for the output; None: there is nothing to feed.
+    """
+
+    analyzer: str
+    selection: dict[str, str]
+    expected: Mapping[str, str]
+    listing: Listing
+    folder: Path | None
 
 
 @app.command(cls=SplitCommand)
@@ -129,17 +148,25 @@ def run(  # noqa: PLR0913 - an option each
     Files are fed in the order given, those of a folder in the order of their packets.
     """
     started_s = time.monotonic()
-    analyzer, selection = choose_analyzer(context.obj, preset)
-    paths = [os.fsencode(file) for file in files]
-    expected, listing = _look_at_files(paths, expect, recursive=recursive, order=order)
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
-    refused = refused_results(listing)
-    if refused and not listing.files and not logdir:  # a run that feeds nothing leaves no new folder
-        _print_refused(refused)
+    paths = [os.fsencode(file) for file in files]
+
+    def look() -> _Start:
+        analyzer, selection = choose_analyzer(context.obj, preset)
+        expected = read_expected(expect) if expect else {}
+        with progress_bar() as track:
+            listing = list_captures(paths, recursive=recursive, order=order, track=track)
+        if refused_results(listing) and not listing.files and not logdir:
+            return _Start(analyzer, selection, expected, listing, None)
+        folder = (logdir or new_logdir(listing)).absolute()
+        check_private_service()
+        return _Start(analyzer, selection, expected, listing, folder)
+
+    analyzer, selection, expected, listing, folder = _first_look(look, [*paths, os.fsencode(expect or "")])
+    if not folder:  # a run that feeds nothing leaves no new one
+        _print_refused(refused_results(listing))
         raise typer.Exit(ExitCode.ERROR)
-    folder = (logdir or new_logdir(listing)).absolute()
     watched = [str(Path(text).absolute()) for text in watch]
-    check_private_service()
 
     def work() -> ExitCode:
         disks = disk_settings(limits, watched, folder, force=force)
@@ -154,7 +181,7 @@ def run(  # noqa: PLR0913 - an option each
             plan = plan_run(listing, record, analyzer, selection | disks | streams)
             return _run(plan, record, expected, started_s)
 
-    raise typer.Exit(run_answering(work, folder, _STOPS))
+    raise typer.Exit(run_answering(work, folder, _STOPS, places_of(watched, selection)))
 
 
 def _run(plan: RunPlan, record: RunRecord, expected: Mapping[str, str], started_s: float) -> ExitCode:
@@ -179,17 +206,9 @@ def _run(plan: RunPlan, record: RunRecord, expected: Mapping[str, str], started_
     return _report(plan, record, progress, abort, summary)
 
 
-def _look_at_files(
-    paths: Sequence[bytes], expect: Path | None, *, recursive: bool, order: Order | None
-) -> tuple[Mapping[str, str], Listing]:
-    """Return the sums of the expected objects, and the captures among the paths."""
-
-    def look() -> tuple[Mapping[str, str], Listing]:
-        expected = read_expected(expect) if expect else {}
-        with progress_bar() as track:
-            return expected, list_captures(paths, recursive=recursive, order=order, track=track)
-
-    if not reading_may_hang([*paths, os.fsencode(expect or "")]):
+def _first_look(look: Callable[[], _Start], paths: Sequence[bytes]) -> _Start:
+    """Look at what the run needs, in a child where that may hang."""
+    if not reading_may_hang(paths):
         return look()
     with handled(stops=_STOPS, is_command=True) as signals:
         try:

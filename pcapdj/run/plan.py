@@ -26,6 +26,7 @@ from pcapdj.inbox.listing import CaptureFile, Listing
 from pcapdj.inbox.overlaps import Overlap
 from pcapdj.inbox.skipped import refusal_sentences
 from pcapdj.run.record import FileResult, RunRecord
+from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import is_there, open_foreign
 from pcapdj.runtime.full_disks import SUSPECT_MARK
@@ -179,6 +180,23 @@ def disk_settings(
     check_reach(DiskMeter(watches, _MEASURE_TIMEOUT_S).measure(), parsed)
     settings = {variable_of(name): text for name, text in limits.items()}
     return {**settings, "PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
+
+
+def places_of(watched: Sequence[str], settings: Mapping[str, str]) -> list[bytes]:
+    """Return what a run looks at beside captures and its output folder.
+
+    Args:
+        watched: paths as typed.
+        settings: environment variables that select the analyzer.
+
+    Raises:
+        ConfigError: a limit behind a path is not valid.
+    """
+    watches = [each.path for each in watches_of(watched, ())]
+    temporary = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    program = shlex.split(settings["PCAPDJ_CONSUMER_COMMAND"])[:1]
+    searched = program_path().split(os.pathsep)
+    return [os.fsencode(each) for each in (*watches, *temporary, *program, *searched) if each]
 
 
 def choose_analyzer(command: Sequence[str], preset: str) -> tuple[str, dict[str, str]]:

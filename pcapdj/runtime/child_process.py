@@ -20,18 +20,21 @@ import mmap
 import os
 import pickle
 import select
+import shlex
 import signal
 import struct
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 from pcapdj.runtime.command import end_process, ended_in_order, run_command
+from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.mounts import reading_may_hang
-from pcapdj.runtime.process import die_with
+from pcapdj.runtime.mounts import any_may_hang, reading_may_hang
+from pcapdj.runtime.process import die_with, die_with_supervisord
 from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
 
 T = TypeVar("T")
@@ -138,6 +141,26 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
         may_hang=paths is None or reading_may_hang(paths),
         after_hang=_report_hang,
     )
+
+
+def begin_role(*commands: str | Sequence[str]) -> None:
+    """Let this role end with supervisord, and wait until the places answer that it looks at when it starts.
+
+    Meanwhile a signal ends it as any program.
+
+    Args:
+        commands: of the operator, as text or words; it looks for their programs.
+    """
+    die_with_supervisord()
+    places = [os.environ.get("XDG_RUNTIME_DIR", "")]
+    for command in commands:
+        with suppress(ValueError):  # who starts it says what is wrong
+            words = shlex.split(command) if isinstance(command, str) else command
+            is_path = "/" in "".join(words[:1])
+            places += words[:1] if is_path or not words else program_path().split(os.pathsep)
+    named = [os.fsencode(each) for each in places if each]
+    if any_may_hang(named):
+        result_of(lambda: [*map(os.path.exists, named)])
 
 
 def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:

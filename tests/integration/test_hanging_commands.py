@@ -195,6 +195,71 @@ def test_a_role_ends_while_its_password_file_hangs(
     assert ends_in_time(words, mount, tmp_path, variables, -signal.SIGTERM) == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["control", "--on-event", f"{HANGS}/page 'the operator'"],
+        pytest.param(["control", "--between", f"{HANGS}/rotate"], marks=pytest.mark.long),
+        ["consume", "-b", "pipe", "--logdir", "out", "--", f"{HANGS}/analyzer", "{pipe}"],
+    ],
+)
+def test_a_role_ends_while_the_program_of_its_command_hangs(
+    mount: FuseMount, variables: Mapping[str, str], tmp_path: Path, words: Sequence[str]
+) -> None:
+    """It looks for it when it starts."""
+    words = [each.replace(HANGS, str(mount.folder)) for each in words]
+
+    assert ends_in_time(words, mount, tmp_path, variables, -signal.SIGTERM) == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        pytest.param("PATH", ["consume", "-b", "pipe", "--preset", "suricata"], marks=pytest.mark.long),
+        ("XDG_RUNTIME_DIR", ["consume", "--preset", "summary"]),
+        ("XDG_RUNTIME_DIR", ["import", "--watch", "."]),
+        pytest.param("XDG_RUNTIME_DIR", ["dispatch", "-b", "pipe"], marks=pytest.mark.long),
+    ],
+)
+def test_a_role_ends_while_a_folder_of_its_environment_hangs(
+    mount: FuseMount, variables: Mapping[str, str], tmp_path: Path, variable: str, words: Sequence[str]
+) -> None:
+    """Where it looks for programs, and has its own files."""
+    text = f"{mount.folder}:{os.environ['PATH']}" if variable == "PATH" else str(mount.folder)
+
+    assert ends_in_time(words, mount, tmp_path, {**variables, variable: text}, -signal.SIGTERM) == ""
+
+
+def test_a_role_without_programs_works_while_a_folder_of_path_hangs(
+    mount: FuseMount, variables: Mapping[str, str], tmp_path: Path
+) -> None:
+    """It has nothing to look for there."""
+    mount.hang(everything=True)
+    environment = {**variables, "PATH": f"{mount.folder}:{os.environ['PATH']}"}
+
+    done = run("pcapdj", "dispatch", "-b", "pipe", env=environment, cwd=tmp_path)
+
+    mount.go_on()
+    assert (done.returncode, "The queue is drained." in done.stderr) == (ExitCode.OK, True)
+
+
+@pytest.mark.parametrize("place", ["TMPDIR", "PATH", "analyzer"])
+def test_a_run_ends_while_its_programs_or_temporary_files_hang(
+    mount: FuseMount, tmp_path: Path, place: str
+) -> None:
+    """Before it has begun one signal is enough, and nothing is left."""
+    capture = tmp_path / "1.pcap"
+    capture.write_bytes(classic([Record()]))
+    texts = {"TMPDIR": str(mount.folder), "PATH": f"{mount.folder}:{os.environ['PATH']}"}
+    environment = clean_environment(**{place: texts[place]} if place in texts else {})
+    analyzer = ["--", str(mount.folder / "analyzer"), "{pipe}"] if place == "analyzer" else []
+
+    stderr = ends_in_time(["run", str(capture), *analyzer], mount, tmp_path, environment, ExitCode.ERROR)
+
+    assert stderr == "pcapdj run: It was stopped while a file system did not answer.\n"
+    assert [each.name for each in tmp_path.glob("1*")] == ["1.pcap"]
+
+
 def test_a_dispatcher_ends_while_the_folder_of_its_pipe_hangs(
     mount: FuseMount, variables: Mapping[str, str], tmp_path: Path
 ) -> None:

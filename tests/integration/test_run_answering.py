@@ -64,6 +64,26 @@ def test_a_run_that_refuses_such_a_disk_ends_although_a_call_hangs(mount: FuseMo
         assert "does not answer, which counts as full." in process.communicate()[1].decode()
 
 
+@pytest.mark.parametrize("text", ["{}=1MiB", pytest.param("{}/below=1MiB", marks=pytest.mark.long)])
+def test_a_stop_ends_a_run_while_a_watched_path_hangs(mount: FuseMount, capture: Path, text: str) -> None:
+    """The output folder is on a disk that answers, and has nothing yet: no way to go on is offered."""
+    mount.hang(everything=True)
+    words = ["run", "--preset", "summary", "--watch", text.format(mount.folder), str(capture)]
+    environment = clean_environment()
+    with start("pcapdj", *words, stderr=PIPE, env=environment, cwd=capture.parent) as process:
+        wait_until(lambda: mount.has_hung, "a call to hang")
+
+        process.send_signal(signal.SIGTERM)
+        begun_s = time.monotonic()
+
+        assert process.wait() == ExitCode.INTERRUPTED
+        assert time.monotonic() - begun_s < scaled(ANSWER_LIMIT_S)
+        mount.go_on()
+        stderr = process.communicate()[1].decode()
+    assert stderr.startswith("pcapdj run: A file system does not answer: ")
+    assert stderr.endswith("Stopped without waiting: nothing was fed.\n")
+
+
 def test_a_disk_that_answers_in_time_costs_nothing(mount: FuseMount) -> None:
     """One stop signal waits for it, however long; the work then ends in order, with its own exit code."""
 
