@@ -194,8 +194,8 @@ def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:
         raise
     finally:
         os.close(result)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code:
+    code = _exit_code_in_time(child)
+    if code or not data:
         raise PcapdjError(f"The process that looks at the files was killed (signal {-code}).")
     # The child is ours, and no other process has the pipe.
     returned, error = pickle.loads(data)  # noqa: S301
@@ -203,6 +203,18 @@ def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:
         raise error
     found: T = returned
     return found
+
+
+def _exit_code_in_time(child: int) -> int:
+    """Return how a child ended that has sent its result; 0 if a thread of it hangs, which is left behind."""
+    ended = os.pidfd_open(child)
+    try:
+        if select.select([ended], [], [], _KILL_LIMIT_S)[0]:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        os.close(ended)
+    os.kill(child, signal.SIGKILL)
+    return 0
 
 
 def _received(result: int, waits: Waits | None) -> bytes:

@@ -21,8 +21,10 @@ Source: proc_pid_environ(5), proc_pid_root(5), pidfd_open(2).
 
 import os
 import re
+import select
 import signal
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,14 +32,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from pcapdj.runtime.child_process import result_of
+from pcapdj.runtime.errors import PcapdjError, Stopped
 from pcapdj.runtime.foreign_files import is_folder
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process_tree import FoundProcess, find_process
+from pcapdj.runtime.signals import HasFileno
 
 MARK: Final = "PCAPDJ_ANALYZER_OF"
 COMMAND_MARK: Final = "PCAPDJ_BETWEEN_OF"
 _LIMIT_S: Final = 1.0  # for all of them to be gone; a process in an uninterruptible call may stay
 _POLL_S: Final = 0.005
+_LOOK_LIMIT_S: Final = 0.2  # at one process; it takes a tenth of a millisecond
+_SEARCH_LIMIT_S: Final = 5.0
 _LARGEST_PID: Final = 1 << 22
 _PARTS: Final = 3  # of the mark of a command
 _MOST_BYTES: Final = 6 << 20  # that arguments and environment of a new program have together (execve(2))
@@ -71,9 +79,23 @@ def end_leftover_commands() -> list[FoundProcess]:
 
 
 def _end(is_leftover: Callable[[Path], bool]) -> list[FoundProcess]:
+    """Kill the processes that were left; return them.
+
+    What the kernel shows of a process can be made to wait for it, or for a file system of its user, for ever.
+    So a child looks at them, and at each in a thread of its own.
+    """
+    try:
+        return result_of(lambda: _end_here(is_leftover), _Deadline(_SEARCH_LIMIT_S))
+    except (Stopped, PcapdjError):
+        sentence = "Whether a killed role has left processes running was not found out: one does not answer."
+        EventLog("leftovers").warning("search_not_ended", sentence)
+        return []
+
+
+def _end_here(is_leftover: Callable[[Path], bool]) -> list[FoundProcess]:
     left: dict[tuple[int, int], FoundProcess] = {}
-    until_s = time.monotonic() + _LIMIT_S
-    while found := list(_kill_marked(is_leftover)):  # one may have started another meanwhile
+    until_s, hanging = time.monotonic() + _LIMIT_S, set[Path]()
+    while found := list(_kill_marked(is_leftover, hanging)):  # one may have started another meanwhile
         left |= {(each.pid, each.start): each for each in found}
         if time.monotonic() > until_s:
             break
@@ -81,21 +103,61 @@ def _end(is_leftover: Callable[[Path], bool]) -> list[FoundProcess]:
     return list(left.values())
 
 
-def _kill_marked(is_leftover: Callable[[Path], bool]) -> Iterator[FoundProcess]:
+def _kill_marked(is_leftover: Callable[[Path], bool], hanging: set[Path]) -> Iterator[FoundProcess]:
+    """Kill and yield the processes that were left; a look that does not end is added to `hanging`."""
     for process in Path("/proc").glob("[0-9]*"):
-        pid = int(process.name)
-        with suppress(OSError):
-            if pid == os.getpid() or not is_leftover(process):
-                continue
-            descriptor = os.pidfd_open(pid)
-            try:
-                found = find_process(pid)
-                # looked at again: behind the descriptor it is the process that is killed
-                if found and found.state not in "ZX" and is_leftover(process):
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    yield found
-            finally:
-                os.close(descriptor)
+        if process in hanging or process.name == str(os.getpid()):
+            continue
+        killed: list[FoundProcess] = []
+        look = threading.Thread(target=_kill_if_left, args=(process, is_leftover, killed), daemon=True)
+        look.start()
+        look.join(_LOOK_LIMIT_S)
+        if look.is_alive():
+            hanging.add(process)
+        yield from killed
+
+
+def _kill_if_left(process: Path, is_leftover: Callable[[Path], bool], killed: list[FoundProcess]) -> None:
+    with suppress(OSError):
+        if not is_leftover(process):
+            return
+        descriptor = os.pidfd_open(pid := int(process.name))
+        try:
+            found = find_process(pid)
+            # looked at again: behind the descriptor it is the process that is killed
+            if found and found.state not in "ZX" and is_leftover(process):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                killed.append(found)
+        finally:
+            os.close(descriptor)
+
+
+class _Deadline:
+    """Waits that end after a time; signals act as they did before.
+
+    Args:
+        limit_s: the time.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._until_s = time.monotonic() + limit_s
+
+    def wait(
+        self,
+        timeout_s: float,
+        *readable: HasFileno | int,
+        stops: int = 1,  # noqa: ARG002 - as in `Waits`
+        waiting_for: str = "",  # noqa: ARG002 - as in `Waits`
+    ) -> None:
+        """Wait as `Waits.wait`.
+
+        Raises:
+            Stopped: the time is over.
+        """
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise Stopped("The time is over.")
+        select.select(readable, [], [], min(timeout_s, left_s))
 
 
 def _has_folder(process: Path, folder: Path) -> bool:

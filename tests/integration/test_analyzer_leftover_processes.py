@@ -7,12 +7,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 from support.cases import some_long
+from support.fuse import FuseMount
 from support.launcher_rig import COPY, Rig, connected, is_listening, is_running, rig_in, stop
 from support.waiting import wait_until
 
@@ -341,6 +342,41 @@ def test_a_service_in_a_container_with_a_pipe_of_the_same_path_is_left_alone(
             container.wait()
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["it is older", "it is younger"])
+def test_a_process_whose_file_system_hangs_does_not_hold_the_search(
+    mount: FuseMount, tmp_path: Path, *, first: bool
+) -> None:
+    """Any process may have the mark, and what it has at the path of the pipe's folder may never answer."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    script = f"mount --bind {mount.folder} {folder} && exec sleep 600"
+    command = ["unshare", "--mount", "sh", "-c", script]
+    mark = os.environ | mark_of(folder / "stream.pcap")
+    with ExitStack() as stack:
+        before = stack.enter_context(marked(folder / "stream.pcap")) if not first else None
+        container = stack.enter_context(subprocess.Popen(command, env=mark))
+        stack.callback(container.kill)
+        stack.callback(mount.go_on)
+        wait_until(lambda: Path(f"/proc/{container.pid}/comm").read_text() == "sleep\n", "the container")
+        left = before or stack.enter_context(marked(folder / "stream.pcap"))
+        mount.hang(everything=True)
+
+        code = SEARCHED.format(str(folder / "stream.pcap"))
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+        assert (done.returncode, done.stdout) == (0, f"[{left.pid}]\n")
+        assert left.wait() == -signal.SIGKILL
+        assert container.poll() is None
+
+
+SEARCHED: Final = """
+from pathlib import Path
+from pcapdj.runtime.leftover_processes import end_leftover_processes
+print([each.pid for each in end_leftover_processes(Path({!r}))])
+"""
+
+
 # A process of any user chooses what the kernel shows as its environment: memory that it never touched
 LARGE: Final = """
 import ctypes, mmap
@@ -354,12 +390,11 @@ input()
 """
 SEARCHES: Final = ("end_leftover_processes(Path('/nowhere/pipe'))", "end_leftover_commands()")
 SEARCH: Final = """
+import resource
 from pathlib import Path
 from pcapdj.runtime.leftover_processes import end_leftover_commands, end_leftover_processes
-from support.peak_memory import highest_bytes
-before_bytes = highest_bytes()
 {}
-print(highest_bytes() - before_bytes)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)  # of the child that looks
 """
 
 
