@@ -24,7 +24,6 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
     for harmless in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(harmless, signal.SIG_IGN)
 
-import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, nullcontext, suppress
@@ -58,7 +57,6 @@ from pcapdj.runtime.errors import (
 )
 from pcapdj.runtime.full_disks import encode_disks_at_end
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.event_command import event_command
@@ -351,8 +349,8 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             )
             Controller(Grants(retrying, auth_type), monitor, signals, runner, rounds).run(Notifier(store))
 
-    watched = [os.fsencode(path) for path in (*(each.path for each in watches), logdir) if path]
-    if code := run_role("pcapdj control", work, may_hang=any_may_hang(watched), others=HARMLESS):
+    # a file system that hangs may be mounted at a watched folder later
+    if code := run_role("pcapdj control", work, may_hang=True, others=HARMLESS):
         raise typer.Exit(code)
 
 

@@ -6,9 +6,9 @@ the child; after a stop signal it gives the child 0.8 s to end in order. A child
 SIGKILL: it does nothing more when its call returns. Use this only for roles whose successor may start at any
 time: a child that hangs keeps its open files.
 
-A role that only measures local file systems is one process. So is a command while all mounted file systems
-are local: else it may be led to one that hangs by a path that Redis, a link or a variable has. The choice is
-made at the start.
+A command is one process while all mounted file systems are local: else it may be led to one that hangs by a
+path that Redis, a link or a variable has. That is looked at once, at its start. The importer and the
+controller always work in a child: what hangs may be mounted later.
 
 Both processes of a role have to run: without the child no work is done, and without the parent no stop signal
 arrives. So the parent writes the time into shared memory each second, and the heartbeat that the child

@@ -25,7 +25,7 @@ from support.dispatcher_rig import (
     stream_of,
 )
 from support.forkserver import PIPE, run, start
-from support.fuse import FuseMount
+from support.fuse import FuseMount, fuse_in
 from support.roles_rig import Trio, children_of, numbered, places, places_in
 from support.waiting import scaled, wait_until
 
@@ -437,6 +437,23 @@ def test_a_controller_ends_while_a_watched_disk_hangs(trio: Trio, mount: FuseMou
     [working] = children_of(trio.processes["controller"].pid)
     trio.kill("controller")
     wait_until(lambda: not Path(f"/proc/{working}").exists(), "the child to end")
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_controller_ends_while_a_disk_hangs_that_was_mounted_after_its_start(
+    trio: Trio, short_path: Path
+) -> None:
+    """A watched folder was local then, and a share or disk of another machine is mounted there later."""
+    (watched := short_path / "watched").mkdir()
+    trio.start("controller", environment={"PCAPDJ_WATCH": f"{watched}=1"})
+    trio.wait_logged("controller", "gate_open")
+    with fuse_in(short_path, watched) as late:
+        late.hang(everything=True)
+        wait_until(lambda: late.has_hung, "a call to hang")
+
+        ends_in_time(trio, "controller")
+        late.go_on()
 
 
 @pytest.mark.long
