@@ -7,6 +7,7 @@ It may have a function `answer_failure(arguments, error)`: it returns the exit c
 """
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -66,7 +67,8 @@ ROLES: Final = frozenset({"dispatch", "control", "consume"})  # they handle stop
 # supervisord must not have the settings in its environment: roles read them each time they are started.
 WITHOUT_SETTINGS: Final = frozenset({"run", "cat", "sample", "completion", "init", "up", "down", "restart"})
 # They end in time by themselves while a file system hangs; and `up --foreground` becomes supervisord.
-WITHOUT_WATCH: Final = ROLES | {"run", "import", "up"}
+WITHOUT_WATCH: Final = ROLES | {"run", "import"}
+STAYS: Final = "--foreground"
 
 MODULES: Final = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
 
@@ -105,7 +107,7 @@ def start(arguments: Sequence[str], *, is_watched: bool = False) -> int:
     if word == "help" and rest:  # `pcapdj help run` is `pcapdj run --help`
         word, rest = rest[0], ["--help"]
     if word in MODULES:
-        return _run(word, rest, is_watched=is_watched and word not in WITHOUT_WATCH)
+        return _run(word, rest, is_watched=is_watched)
     answers = {**dict.fromkeys(("-h", "--help", "help"), _print_help), "--version": _print_version}
     if answer := answers.get(word):
         from pcapdj.runtime.command import run_command
@@ -155,6 +157,14 @@ def _run_watched(prog: str, work: Callable[[], int | None]) -> int | None:
     return run_reader(prog, work)
 
 
+def _run_here(work: Callable[[], int | None]) -> int | None:
+    """Run a command in this process, once the current folder answers, which may have its settings."""
+    from pcapdj.runtime.child_process import await_places
+
+    await_places(os.curdir)
+    return work()
+
+
 def _run_module(module: Any, name: str, arguments: Sequence[str]) -> int | None:
     if hasattr(module, "app"):
         from pcapdj.runtime.command import invoke
@@ -192,7 +202,11 @@ def _run(name: str, arguments: Sequence[str], *, is_watched: bool) -> int:
         gc.enable()
         run = partial(_run_module, module, name, arguments)
         answered = partial(_answered, getattr(module, "answer_failure", None), arguments)
-        return answered(lambda: _run_watched(prog, lambda: answered(run)) if is_watched else run())
+        if not is_watched:
+            return answered(run)
+        if name in WITHOUT_WATCH or STAYS in arguments:
+            return _run_here(run)
+        return answered(lambda: _run_watched(prog, lambda: answered(run)))
 
     with nullcontext() if name in ROLES else ended_in_order():
         return run_command(prog, work)

@@ -158,9 +158,15 @@ def begin_role(*commands: str | Sequence[str]) -> None:
             words = shlex.split(command) if isinstance(command, str) else command
             is_path = "/" in "".join(words[:1])
             places += words[:1] if is_path or not words else program_path().split(os.pathsep)
-    named = [os.fsencode(each) for each in places if each]
-    if any_may_hang(named):
-        result_of(lambda: [*map(os.path.exists, named)])
+    await_places(*places)
+
+
+def await_places(*paths: str) -> None:
+    """Wait until calls about these paths return, but empty ones; a signal ends that as it does now."""
+    named = [os.fsencode(each) for each in paths if each]
+    with suppress(FileNotFoundError):  # the current folder was removed
+        if any_may_hang(named):
+            result_of(lambda: [*map(os.path.exists, named)])
 
 
 def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:

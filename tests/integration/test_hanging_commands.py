@@ -71,13 +71,29 @@ def test_a_command_ends_while_what_it_was_given_hangs(
     assert stderr == f"pcapdj {words[0]}: It was stopped while a file system did not answer.\n"
 
 
-@pytest.mark.parametrize("name", ["queue", pytest.param("restart", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["queue"], ExitCode.ERROR),
+        (["import", "1.pcap"], -signal.SIGTERM),
+        *(
+            pytest.param(words, code, marks=pytest.mark.long)
+            for words, code in (
+                (["restart"], ExitCode.ERROR),
+                (["up"], ExitCode.ERROR),
+                (["up", "--foreground"], -signal.SIGTERM),
+                (["run", "1.pcap"], -signal.SIGTERM),
+                (["dispatch", "-b", "pipe"], -signal.SIGTERM),
+            )
+        ),
+    ],
+)
 def test_a_command_ends_while_its_current_folder_hangs(
-    mount: FuseMount, variables: Mapping[str, str], name: str
+    mount: FuseMount, variables: Mapping[str, str], words: Sequence[str], code: int
 ) -> None:
-    """It looks for the service of that folder."""
+    """It looks for the service of that folder. What does its work in its own process has not begun."""
     script = 'echo ready && read now && exec "$@"'
-    command = ["/bin/sh", "-c", script, "sh", *pcapdj_command(name)]
+    command = ["/bin/sh", "-c", script, "sh", *pcapdj_command(*words)]
     with Popen(command, cwd=mount.folder, env=variables, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
         assert process.stdin
         assert process.stdout
@@ -89,10 +105,10 @@ def test_a_command_ends_while_its_current_folder_hangs(
 
         process.send_signal(signal.SIGTERM)
 
-        code = process.wait()
+        assert process.wait() == code
         mount.go_on()
-        assert code == ExitCode.ERROR
-        assert b"It was stopped while a file system did not answer." in process.communicate()[1]
+        sentence = b"It was stopped while a file system did not answer."
+        assert (sentence in process.communicate()[1]) == (code == ExitCode.ERROR)
 
 
 def test_a_command_ends_while_a_path_of_the_settings_file_hangs(
