@@ -340,7 +340,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             )
             signals = undone.enter_context(handled(HARMLESS))
             undone.enter_context(recorded_log(store, event_command(on_event), reads_others=True))
-            end_commands_of_killed()
+            end_commands_of_killed(signals)
             warn_of_losses(store, events, signals)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches, logdir=logdir), live)

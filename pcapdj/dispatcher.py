@@ -171,6 +171,7 @@ class Dispatcher:
         Raises:
             Stopped: a stop signal arrived.
         """
+        self._interrupts.wait(0)  # thousands of files that are gone fail one after another without a wait
         self._statistics.show(RUNNING)
         self._indexer.step()
         found = self._queue.take(self._ended_request)

@@ -10,15 +10,20 @@ from pcapdj.runtime.leftover_processes import end_leftover_commands
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.signals import Signals
 
 _MOST_SHOWN: Final = 20
 
 events = EventLog("controller")
 
 
-def end_commands_of_killed() -> None:
-    """Kill and log what the command has left running where the process that runs it was killed."""
-    if left := end_leftover_commands():
+def end_commands_of_killed(signals: Signals) -> None:
+    """Kill and log what the command has left running where the process that runs it was killed.
+
+    Raises:
+        Stopped: a stop signal arrived.
+    """
+    if left := end_leftover_commands(signals):
         shown = ", ".join(map(str, left[:_MOST_SHOWN]))
         sentence = "A controller was killed, and its command of --between left processes: they are killed."
         events.warning("between_left_processes", sentence, processes=len(left), first=shown)

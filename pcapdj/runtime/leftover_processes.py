@@ -26,7 +26,8 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -38,7 +39,7 @@ from pcapdj.runtime.foreign_files import is_folder
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process_tree import FoundProcess, find_process
-from pcapdj.runtime.signals import HasFileno
+from pcapdj.runtime.signals import HasFileno, Waits
 
 MARK: Final = "PCAPDJ_ANALYZER_OF"
 COMMAND_MARK: Final = "PCAPDJ_BETWEEN_OF"
@@ -46,6 +47,7 @@ _LIMIT_S: Final = 1.0  # for all of them to be gone; a process in an uninterrupt
 _POLL_S: Final = 0.005
 _LOOK_LIMIT_S: Final = 0.2  # at one process; it takes a tenth of a millisecond
 _SEARCH_LIMIT_S: Final = 5.0
+_REPLY_S: Final = 1.0  # of the child, where the machine is busy
 _LARGEST_PID: Final = 1 << 22
 _PARTS: Final = 3  # of the mark of a command
 _MOST_BYTES: Final = 6 << 20  # that arguments and environment of a new program have together (execve(2))
@@ -64,7 +66,7 @@ def end_leftover_processes(place: Path) -> list[FoundProcess]:
         place: the pipe's path, or a folder: then all pipes below it count. No launcher uses one of them.
     """
     folder = Path(os.path.realpath(place if is_folder(place) else place.parent))
-    return _end(lambda process: _is_of_pipe(process, place) and _has_folder(process, folder))
+    return _end(lambda process: _is_of_pipe(process, place) and _has_folder(process, folder), None)
 
 
 def mark_of_runner() -> dict[str, str]:
@@ -73,55 +75,79 @@ def mark_of_runner() -> dict[str, str]:
     return {COMMAND_MARK: f"{found.pid}:{found.start}:{_namespaces()}"} if found else {}
 
 
-def end_leftover_commands() -> list[FoundProcess]:
-    """Kill the processes that have the mark of a killed runner of commands; return them."""
-    return _end(_is_of_killed_runner)
+def end_leftover_commands(waits: Waits | None = None) -> list[FoundProcess]:
+    """Kill the processes that have the mark of a killed runner of commands; return them.
+
+    Args:
+        waits: shows stop signals; None: where they still end this process as any program.
+
+    Raises:
+        Stopped: a stop signal arrived.
+    """
+    return _end(_is_of_killed_runner, waits)
 
 
-def _end(is_leftover: Callable[[Path], bool]) -> list[FoundProcess]:
+def _end(is_leftover: Callable[[Path], bool], waits: Waits | None) -> list[FoundProcess]:
     """Kill the processes that were left; return them.
 
     What the kernel shows of a process can be made to wait for it, or for a file system of its user, for ever.
-    So a child looks at them, and at each in a thread of its own.
+    So a child looks at them, and goes on in another thread where a look does not end.
     """
+    killed, is_whole = list[FoundProcess](), False
     try:
-        return result_of(lambda: _end_here(is_leftover), _Deadline(_SEARCH_LIMIT_S))
-    except (Stopped, PcapdjError):
-        sentence = "Whether a killed role has left processes running was not found out: one does not answer."
+        killed, is_whole = result_of(lambda: _end_here(is_leftover), _Deadline(waits))
+    except PcapdjError as exc:  # also Stopped; it is the cause where the child hangs
+        stopped = exc if isinstance(exc, Stopped) else exc.__cause__
+        if isinstance(stopped, Stopped) and not isinstance(stopped, _TimeIsOver):
+            raise stopped from None
+    if not is_whole:
+        sentence = "Some processes were not looked at in time: one that a killed role has left may run on."
         EventLog("leftovers").warning("search_not_ended", sentence)
-        return []
+    return killed
 
 
-def _end_here(is_leftover: Callable[[Path], bool]) -> list[FoundProcess]:
+def _end_here(is_leftover: Callable[[Path], bool]) -> tuple[list[FoundProcess], bool]:
+    """Do it; return also whether each process was looked at."""
     left: dict[tuple[int, int], FoundProcess] = {}
-    until_s, hanging = time.monotonic() + _LIMIT_S, set[Path]()
-    while found := list(_kill_marked(is_leftover, hanging)):  # one may have started another meanwhile
-        left |= {(each.pid, each.start): each for each in found}
-        if time.monotonic() > until_s:
-            break
-        time.sleep(_POLL_S)
-    return list(left.values())
-
-
-def _kill_marked(is_leftover: Callable[[Path], bool], hanging: set[Path]) -> Iterator[FoundProcess]:
-    """Kill and yield the processes that were left; a look that does not end is added to `hanging`."""
-    for process in Path("/proc").glob("[0-9]*"):
-        if process in hanging or process.name == str(os.getpid()):
-            continue
+    until_s, is_whole = time.monotonic() + _SEARCH_LIMIT_S, True
+    while is_whole:
         killed: list[FoundProcess] = []
-        look = threading.Thread(target=_kill_if_left, args=(process, is_leftover, killed), daemon=True)
+        is_whole = _look_at_all(is_leftover, killed, until_s)
+        left |= {(each.pid, each.start): each for each in killed}
+        if not killed or time.monotonic() > until_s - _SEARCH_LIMIT_S + _LIMIT_S:
+            break
+        time.sleep(_POLL_S)  # one may have started another meanwhile
+    return list(left.values()), is_whole
+
+
+def _look_at_all(is_leftover: Callable[[Path], bool], killed: list[FoundProcess], until_s: float) -> bool:
+    """Look at each process, in another thread where one does not answer; report whether all have answered."""
+    waiting, answer = deque(Path("/proc").glob("[0-9]*")), True
+    while waiting and time.monotonic() < until_s:
+        look = threading.Thread(target=_look_at_each, args=(waiting, is_leftover, killed), daemon=True)
         look.start()
-        look.join(_LOOK_LIMIT_S)
-        if look.is_alive():
-            hanging.add(process)
-        yield from killed
+        before = len(waiting) + 1
+        while look.is_alive() and len(waiting) < before:
+            before = len(waiting)
+            look.join(_LOOK_LIMIT_S)
+        answer &= not look.is_alive()
+    return answer and not waiting
+
+
+def _look_at_each(
+    waiting: deque[Path], is_leftover: Callable[[Path], bool], killed: list[FoundProcess]
+) -> None:
+    with suppress(IndexError):
+        while True:
+            _kill_if_left(waiting.popleft(), is_leftover, killed)
 
 
 def _kill_if_left(process: Path, is_leftover: Callable[[Path], bool], killed: list[FoundProcess]) -> None:
     with suppress(OSError):
-        if not is_leftover(process):
+        pid = int(process.name)
+        if pid == os.getpid() or not is_leftover(process):
             return
-        descriptor = os.pidfd_open(pid := int(process.name))
+        descriptor = os.pidfd_open(pid)
         try:
             found = find_process(pid)
             # looked at again: behind the descriptor it is the process that is killed
@@ -132,32 +158,40 @@ def _kill_if_left(process: Path, is_leftover: Callable[[Path], bool], killed: li
             os.close(descriptor)
 
 
+class _TimeIsOver(Stopped):
+    """The search has lasted too long."""
+
+
 class _Deadline:
-    """Waits that end after a time; signals act as they did before.
+    """Waits that end after a time.
 
     Args:
-        limit_s: the time.
+        waits: shows stop signals; None: where they still end this process as any program.
     """
 
-    def __init__(self, limit_s: float) -> None:
-        self._until_s = time.monotonic() + limit_s
+    def __init__(self, waits: Waits | None) -> None:
+        self._until_s = time.monotonic() + _SEARCH_LIMIT_S + _REPLY_S
+        self._waits = waits
 
     def wait(
         self,
         timeout_s: float,
         *readable: HasFileno | int,
-        stops: int = 1,  # noqa: ARG002 - as in `Waits`
-        waiting_for: str = "",  # noqa: ARG002 - as in `Waits`
+        stops: int = 1,
+        waiting_for: str = "",
     ) -> None:
         """Wait as `Waits.wait`.
 
         Raises:
-            Stopped: the time is over.
+            Stopped: as there, or the time is over.
         """
         left_s = self._until_s - time.monotonic()
         if left_s <= 0:
-            raise Stopped("The time is over.")
-        select.select(readable, [], [], min(timeout_s, left_s))
+            raise _TimeIsOver("The time is over.")
+        if self._waits:
+            self._waits.wait(min(timeout_s, left_s), *readable, stops=stops, waiting_for=waiting_for)
+        else:
+            select.select(readable, [], [], min(timeout_s, left_s))
 
 
 def _has_folder(process: Path, folder: Path) -> bool:

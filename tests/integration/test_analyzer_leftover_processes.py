@@ -18,7 +18,8 @@ from support.launcher_rig import COPY, Rig, connected, is_listening, is_running,
 from support.waiting import wait_until
 
 from pcapdj.run.private_folder import private_folder
-from pcapdj.runtime.leftover_processes import end_leftover_processes, mark_of
+from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.leftover_processes import end_leftover_commands, end_leftover_processes, mark_of
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
@@ -368,6 +369,14 @@ def test_a_process_whose_file_system_hangs_does_not_hold_the_search(
         assert (done.returncode, done.stdout) == (0, f"[{left.pid}]\n")
         assert left.wait() == -signal.SIGKILL
         assert container.poll() is None
+
+
+def test_a_stop_signal_ends_the_search(signals: Signals) -> None:
+    """The role that begins with it is to end; processes of other users can make the search last."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        end_leftover_commands(signals)
 
 
 SEARCHED: Final = """

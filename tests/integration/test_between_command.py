@@ -26,7 +26,7 @@ from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.options import between_command
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.leftover_processes import COMMAND_MARK, end_leftover_commands, mark_of_runner
-from pcapdj.runtime.signals import handled
+from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
 
@@ -139,7 +139,7 @@ def test_a_stop_of_the_controller_kills_it_within_a_second() -> None:
 
 
 def test_what_a_killed_runner_leaves_is_killed_by_the_next_controller(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], signals: Signals
 ) -> None:
     """That of a runner that lives, which is another controller's, goes on."""
     with shell(f"{LEAVING} sleep 600") as killed, shell(f"{LEAVING} sleep 600") as other:
@@ -151,7 +151,7 @@ def test_what_a_killed_runner_leaves_is_killed_by_the_next_controller(
         os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
         assert any(map(is_running, pids[0]))
 
-        end_commands_of_killed()
+        end_commands_of_killed(signals)
 
         wait_until(lambda: not any(map(is_running, pids[0])), "its processes to be gone")
         assert all(map(is_running, pids[1]))

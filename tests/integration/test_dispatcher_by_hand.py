@@ -417,6 +417,18 @@ def test_an_analyzer_has_time_between_the_header_and_the_first_record(
     assert dispatcher.wait() == 0
 
 
+def test_a_stop_signal_ends_it_while_one_file_after_another_fails(rig: Dispatchers) -> None:
+    """Files that are gone need no authorization, and nothing is waited for; the others stay queued."""
+    rig.store.redis.rpush(rig.store.keys.in_queue, *(b"/none/%d" % number for number in range(20_000)))
+    process = rig.start("--follow")
+    wait_until(lambda: rig.store.redis.llen(rig.store.keys.failed), "the first of them to fail")
+
+    code, _ = stopped(process)
+
+    assert code == 0
+    assert rig.store.redis.llen(rig.store.keys.failed) < 20_000
+
+
 def test_a_stop_signal_ends_it_while_idle(rig: Dispatchers) -> None:
     """With --follow a drained queue is waited at."""
     dispatcher = rig.start("--follow")
