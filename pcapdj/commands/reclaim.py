@@ -27,7 +27,7 @@ from pcapdj.disk.limits import Limits, Watch, parse_limits
 from pcapdj.disk.published_gate import published_disks, published_texts
 from pcapdj.disk.reclaim_rule import NONE, RECLAIM_FIELD, ReclaimSetting, is_little, parse_reclaim
 from pcapdj.reclaim.planning import Follow
-from pcapdj.reclaim.rounds import MOST_NOTES, Disk, Round, needs_of, previewed_round, run_round
+from pcapdj.reclaim.rounds import Disk, Round, needs_of, previewed_round, run_round
 from pcapdj.reclaim.selection import Candidate, Needs, Selected
 from pcapdj.reclaim.target import open_target
 from pcapdj.runtime.child_process import run_role
@@ -396,5 +396,5 @@ def _as_json(done: Round, how: str, disks: Sequence[Disk]) -> dict[str, Any]:
         "missing": {path: size for path, size in missing.items() if size > 0},
         "withheld": dict(done.withheld),
         "gone": done.plan.gone,
-        "notes": done.notes[:MOST_NOTES],
+        "notes": done.notes,
     }

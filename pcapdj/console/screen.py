@@ -188,7 +188,7 @@ def _show_in_place(console: "Console", title: str, lines: Sequence[Line], rows: 
         for each in shown:
             needed = max(1, -(-each.cell_len // console.width))
             if rows + needed > console.height - 2:
-                console.print("…")
+                console.print("...")
                 rows += 1
                 break
             console.print(each, soft_wrap=True)

@@ -36,11 +36,14 @@ from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
 from pcapdj.reclaim.target import Missing, target_of
 from pcapdj.runtime.errors import CannotCreate, CaptureError
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits
+from pcapdj.runtime.signals import Waits, between
 from pcapdj.store import reclaims
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
+
+MOST_NOTES: Final = 10  # that screens show
 
 events = EventLog("reclaim")
 _AWAY: Final = "its folder is not there, or lies outside of the roots"
@@ -49,35 +52,45 @@ _AWAY: Final = "its folder is not there, or lies outside of the roots"
 def recover(store: Store, selected: Selected, stops: Waits) -> list[str]:
     """Finish or undo what is left of earlier processes; return a sentence for each file that needs a person.
 
+    Of more than `MOST_NOTES` the number is the last sentence: Redis may have millions, of any program.
+
     Paths come from the options only.
 
     Args:
         store: the lane; no other process removes its captures now.
         selected: the roots, and the target of `move`.
-        stops: a stop signal ends reading; nothing is unlinked then.
+        stops: a stop signal ends it, and the reading of a file; that one is not unlinked then.
 
     Raises:
         Stopped: a stop signal arrived.
         As `Store.call`.
     """
-    sentences = []
-    for name, fields in reclaims.unfinished(store):
-        try:
-            folder, base = folder_of(name, selected.roots)
-        except (FileNotFoundError, Withheld):
-            sentences.append(f"{quoted(name)} was being removed, and cannot be looked at: {_AWAY}.")
+    sentences, more = list[str](), 0
+    for name, fields in between(reclaims.unfinished(store), stops):
+        if not (sentence := _recovered(store, name, fields, selected, stops)):
             continue
-        try:
-            sentence = _recover_one(store, Unfinished(name, fields, folder, base), selected, stops)
-        except OSError as exc:
-            sentence = f"{quoted(name)} was being removed, and cannot be looked at: {exc.strerror}."
-        except CannotCreate as exc:
-            reclaims.release(store, reclaims.claims_of(fields))
-            sentence = f"What is left of the copy of {quoted(name)} cannot be looked at. {exc}"
-        finally:
-            os.close(folder)
-        sentences += [sentence] if sentence else []
-    return sentences
+        if len(sentences) < MOST_NOTES:
+            sentences.append(sentence)
+        else:
+            more += 1
+    return [*sentences, *([f"The same of {counted(more, 'more file')}."] if more else [])]
+
+
+def _recovered(store: Store, name: bytes, fields: Mapping[str, Any], selected: Selected, stops: Waits) -> str:
+    """Finish or undo the removal of one file; return what a person should know, if there is something."""
+    try:
+        folder, base = folder_of(name, selected.roots)
+    except (FileNotFoundError, Withheld):
+        return f"{quoted(name)} was being removed, and cannot be looked at: {_AWAY}."
+    try:
+        return _recover_one(store, Unfinished(name, fields, folder, base), selected, stops)
+    except OSError as exc:
+        return f"{quoted(name)} was being removed, and cannot be looked at: {exc.strerror}."
+    except CannotCreate as exc:
+        reclaims.release(store, reclaims.claims_of(fields))
+        return f"What is left of the copy of {quoted(name)} cannot be looked at. {exc}"
+    finally:
+        os.close(folder)
 
 
 class Unfinished(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from pcapdj.reclaim.folder import Withheld
 from pcapdj.reclaim.planning import Follow, Plan, plan
-from pcapdj.reclaim.recovery import recover
+from pcapdj.reclaim.recovery import MOST_NOTES, recover
 from pcapdj.reclaim.removal import Removed, Remover
 from pcapdj.reclaim.selection import Candidate, Need, Needs, Selected, oldest_for, previewed
 from pcapdj.runtime.log import EventLog
@@ -25,7 +25,6 @@ from pcapdj.store.reclaims import forget_old
 
 events = EventLog("reclaim")
 _MOST_REFUSALS: Final = 1000  # files of a round that turn out to be others than planned
-MOST_NOTES: Final = 10  # that screens show
 
 
 class Disk(NamedTuple):
@@ -131,7 +130,7 @@ def run_round(
         except Withheld as exc:
             result.refused[exc.message] += 1
             events.info("reclaim_withheld", name=file.name, reason=exc.message)
-            if exc.hint and exc.hint not in result.notes and len(result.notes) < MOST_NOTES:
+            if exc.hint and exc.hint not in result.notes and len(result.notes) < 2 * MOST_NOTES:
                 result.notes.append(exc.hint)
                 events.warning("reclaim_refused_folder", exc.hint, name=file.name)
             continue

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from support.mounts import MemoryMount, memory_mount
 from support.reclaiming import feed, make_room, names_in, selected, write_capture
 
+from pcapdj.reclaim.recovery import recover
+from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
@@ -165,3 +168,26 @@ def test_a_claim_changes_no_record_and_ends_no_round(
 
     assert names_in(root) == []
     assert store.redis.hget(store.keys.fed, "/x") == claim[4].encode()
+
+
+def test_of_thousands_of_entries_that_cannot_be_looked_at_the_number_is_shown(
+    store: Store, root: Path, signals: Signals
+) -> None:
+    """Ten are named; each was a line of the screen, and kept in memory."""
+    names = [b"/outside/%d" % number for number in range(2500)]
+    store.redis.hset(store.keys.reclaiming, mapping=dict.fromkeys(names, "{}"))
+
+    done = make_room(store, selected(root), signals, root)
+
+    assert len(done.notes) == 11
+    assert "was being removed, and cannot be looked at" in done.notes[0]
+    assert done.notes[10] == "The same of 2,490 more files."
+
+
+def test_a_stop_signal_ends_the_look_at_them(store: Store, root: Path, signals: Signals) -> None:
+    """A program may have written millions."""
+    store.redis.hset(store.keys.reclaiming, b"/outside/1", "{}")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        recover(store, selected(root), signals)

@@ -186,7 +186,7 @@ keep_showing(str, lines, every_s=0)
 
     first, second, last = re.split(r"\x1b\[\d+A", re.sub(r"\x1b\[[\d;?]*[hmlJ]", "", printed))
     assert "pcapdj status " + "x" * 70 in first
-    assert second.split() == [*["A", "text"] * 22, "…"]
+    assert second.split() == [*["A", "text"] * 22, "..."]
     assert last.split() == ["B", "last"]
     assert re.findall(r"\x1b\[(\d+)A", printed) == ["6", "23"]
 

@@ -122,7 +122,7 @@ LIMITS = [
     ("commands.queue", "_MOST_IN_JOURNAL", 1000),
     ("commands.queue", "_MOST_NAMED", 10),
     ("commands.reclaim", "_NICE", 10),
-    ("reclaim.rounds", "MOST_NOTES", 10),
+    ("reclaim.recovery", "MOST_NOTES", 10),
     ("trace.timeline", "_LIMIT_NS", 1 << 63),
     ("commands.report", "_MOST_SHOWN", 1000),
     ("commands.requeue", "_AT_ONCE", 100),
