@@ -25,6 +25,7 @@ from bench.page import beside_limit, table
 from bench.runs import environment
 from bench.service import redis_in, scratch
 from pcapdj.cli import MODULES
+from pcapdj.runtime.process_tree import children_of
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.journal_index import index_part
 from pcapdj.store.keys import Keys
@@ -213,7 +214,7 @@ def _measure(store: Store, folder: Path, words: str, most_s: float) -> Measured:
     streams = [stream.fileno() for stream in (process.stdout, process.stderr) if stream]
     first_s, cpu_s, peak_mb = float("inf"), 0.0, 0.0
     while streams:
-        peak_mb = _peak_mb(process.pid) or peak_mb
+        peak_mb = max(map(_peak_mb, (process.pid, *children_of(process.pid)))) or peak_mb
         left_s = begun_s + most_s - time.monotonic()
         if left_s <= 0:
             os.killpg(process.pid, signal.SIGKILL)
