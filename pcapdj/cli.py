@@ -149,12 +149,14 @@ def _run_watched(prog: str, work: Callable[[], int | None]) -> int | None:
     if not any_mount_may_hang():
         return work()
     from pcapdj.runtime.child_process import run_reader
+    from pcapdj.runtime.environment import forget
     from pcapdj.runtime.process import hide_from_user
     from pcapdj.runtime.streams import open_missing_streams
+    from pcapdj.store.redis_url import URL_VARIABLE
 
     hide_from_user()
     open_missing_streams()
-    return run_reader(prog, work)
+    return run_reader(prog, work, after_fork=lambda: forget(URL_VARIABLE))  # /proc shows it of both
 
 
 def _run_here(work: Callable[[], int | None]) -> int | None:

@@ -59,13 +59,14 @@ def heartbeat_s() -> float:
     return time.time() - (age_s if age_s > _LATE_S else 0.0)
 
 
-def run_role(
+def run_role(  # noqa: PLR0913 - what happens in the life of a child
     prog: str,
     work: Callable[[], int | None],
     *,
     may_hang: bool,
     others: Collection[signal.Signals] = (),
     after_hang: Callable[[], None] | None = None,
+    after_fork: Callable[[], None] | None = None,
 ) -> int | None:
     """Run a role's work, in a child process if its calls about file systems may hang.
 
@@ -75,6 +76,7 @@ def run_role(
         may_hang: whether they may.
         others: signals that do not end the role; the child gets them, too.
         after_hang: called once a child is left behind, which says nothing about the file that it looked into.
+        after_fork: called in this process once there is a child.
 
     Returns:
         The exit code, if it is not 0.
@@ -85,6 +87,8 @@ def run_role(
     _BEAT.pack_into(beats, 0, time.monotonic())
     child, ended, before = forked_child(prog, lambda: _run_watching(work, beats))
     try:
+        if after_fork:
+            after_fork()
         if (code := _wait_for(child, ended, beats, others, before)) is not None:
             return code
     finally:
@@ -124,13 +128,19 @@ def forked_child(
     return child, ended, before
 
 
-def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes] | None = None) -> int | None:
+def run_reader(
+    prog: str,
+    work: Callable[[], int | None],
+    paths: Sequence[bytes] | None = None,
+    after_fork: Callable[[], None] | None = None,
+) -> int | None:
     """Run the work of a command that reads these paths; a stop signal ends it, also while a call hangs.
 
     Args:
         prog: as users call the command.
         work: of the command.
         paths: None: which ones it reads is found out by the work.
+        after_fork: as in `run_role`.
 
     Raises:
         PcapdjError: it was stopped while a call did hang.
@@ -140,6 +150,7 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
         partial(_in_order, work),
         may_hang=paths is None or reading_may_hang(paths),
         after_hang=_report_hang,
+        after_fork=after_fork,
     )
 
 

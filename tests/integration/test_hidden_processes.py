@@ -170,6 +170,17 @@ def test_the_password_leaves_the_environment_once_it_is_read(
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("mount")
+def test_the_password_leaves_also_the_process_that_waits_for_a_command(
+    locked: PrivateRedis, short_path: Path
+) -> None:
+    """Where a file system that may hang is mounted, its child does the work."""
+    test_the_password_leaves_the_environment_once_it_is_read(
+        locked, short_path, ["pcapdj", "status", "--watch"]
+    )
+
+
+@pytest.mark.long
 def test_a_private_service_does_not_show_the_password_of_another(short_path: Path) -> None:
     """`run` uses no other Redis, but its roles are forks of a process that was started with the variable."""
     capture = short_path / "1.pcap"
