@@ -93,6 +93,8 @@ def run_as_new(module: str, arguments: Sequence[str], environment: Mapping[str, 
     atexit._clear()  # noqa: SLF001 - exec forgets it, too
     failpoints.reach = failpoints.armed(environment.get(failpoints.VARIABLE, ""))
     sys.argv = [module, *arguments]
+    if watched := sys.modules.get("pcapdj.runtime.child_process"):
+        vars(watched)["_beats"] = None  # of a command that this process was forked from
     sys.modules.pop(f"{module}.__main__" if hasattr(sys.modules.get(module), "__path__") else module, None)
     os._exit(_exit_code_of(module))
 
