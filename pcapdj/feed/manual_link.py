@@ -177,5 +177,5 @@ def _pipe_at(path: bytes, *, follows_links: bool) -> bytes | None:
     flags = _DONT_SYNC if follows_links else _DONT_SYNC | _NO_FOLLOW
     if _libc.statx(_CURRENT_FOLDER, path, flags, _TYPE_AND_INODE, found):
         return None
-    mode, inode = struct.unpack_from("H2xQ", found, _MODE_OFFSET)
+    mode, inode = struct.unpack_from("=H2xQ", found, _MODE_OFFSET)
     return struct.pack("Q8s", inode, found[_DEVICE]) if stat.S_ISFIFO(mode) else None

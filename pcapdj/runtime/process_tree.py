@@ -133,10 +133,11 @@ def descendants_of(pid: int | str = "self") -> Iterator[int]:
 
 
 def withheld_by(pid: int, *, is_killed: bool) -> int:
-    """Return the process that keeps the end of a child from this process; 0: none does.
+    """Return the descendant of this process that keeps the end of a child from it; 0: none does.
 
     The end of a process that another one traces is reported to the tracer first, and to the parent when the
-    tracer has asked for it, or has ended. A tracer may also hold it in the middle of its end.
+    tracer has asked for it, or has ended. A tracer may also hold it in the middle of its end. A child can
+    make this process its tracer; and what traces it from outside, such as a debugger, is a person's.
 
     Args:
         pid: of the child, which has not been reported.
@@ -147,7 +148,9 @@ def withheld_by(pid: int, *, is_killed: bool) -> int:
     with suppress(ValueError, KeyError):
         fields = _status_of(pid)
         has_ended = fields["State"][0] in "ZX" and int(fields["Threads"]) <= 1
-        return int(fields["TracerPid"]) if is_killed or has_ended else 0
+        if (thread := int(fields["TracerPid"])) and (is_killed or has_ended):
+            tracer = int(_status_of(thread)["Tgid"])  # any thread of it can trace
+            return tracer if tracer in descendants_of() else 0
     return 0
 
 

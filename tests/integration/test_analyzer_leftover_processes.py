@@ -187,6 +187,43 @@ def test_an_analyzer_that_is_held_where_it_ends_is_killed(rig: Rig, signals: Sig
     assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
 
 
+@pytest.mark.parametrize("end", some_long(["stop", "read"], quick=("stop",)))
+def test_an_analyzer_that_makes_the_launcher_its_tracer_ends_itself_alone(
+    rig: Rig, signals: Signals, end: str
+) -> None:
+    """Any child may (PTRACE_TRACEME): a tracer that is killed must not be the launcher."""
+    traced = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, None, None)"
+    process = rig.start_python(f"{DAEMON}\ndaemon(sleep)\n{traced}{READ}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: left_pids(rig), "the daemon")
+    if end == "read":
+        os.write(opened.write_end, bytes(24))
+    os.close(opened.write_end)
+    if end == "read":
+        rig.clients[0].end(opened.stream)
+        wait_until(lambda: "stream_ended" in rig.logged(), "the end of the stream")
+    rig.clients[0].close()
+
+    assert stop(process) == 0
+    assert not any(map(is_running, left_pids(rig)))
+
+
+@pytest.mark.long
+def test_a_tracer_may_trace_from_any_of_its_threads(rig: Rig, signals: Signals) -> None:
+    """The kernel names the thread, which is no process that can be signalled."""
+    thread = (
+        "import threading\ndef threaded():\n    threading.Thread(target=trace).start()\n    time.sleep(600)"
+    )
+    process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\n{thread}\ndaemon(threaded){READ}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: left_pids(rig), "the tracer")
+    os.close(opened.write_end)
+    rig.clients[0].close()
+
+    assert stop(process) == 0
+    assert not any(map(is_running, left_pids(rig)))
+
+
 def test_what_was_left_is_in_the_status(rig: Rig, signals: Signals, store: Store) -> None:
     """A person who looks at the lane learns that output may be incomplete, not only the log."""
     variables = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}

@@ -134,3 +134,17 @@ def test_a_stop_signal_ends_the_search_for_readers(tmp_path: Path) -> None:
 
         with pytest.raises(Stopped):
             link.remember_readers()
+
+
+def test_who_has_another_pipe_open_is_no_reader(tmp_path: Path) -> None:
+    """Of the same folder: any user may have some, and the next stream would wait for them."""
+    for name in ("pipe", "other"):
+        os.mkfifo(tmp_path / name)
+    other = os.open(tmp_path / "other", os.O_RDWR)
+    with subprocess.Popen(["sleep", "600"], stdin=other) as process:
+        try:
+            wait_until(lambda: process.pid in processes_with(tmp_path / "other"), "the process")
+            assert processes_with(tmp_path / "pipe") == []
+        finally:
+            process.kill()
+            os.close(other)
