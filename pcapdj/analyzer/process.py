@@ -25,7 +25,7 @@ from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.process import analyzer_setup, end_text, signal_group
-from pcapdj.runtime.process_tree import FoundProcess, ProcessTree, kill_process, withheld_by
+from pcapdj.runtime.process_tree import FoundProcess, ProcessTree, is_withheld
 from pcapdj.runtime.safe_text import quoted, shell_path
 from pcapdj.runtime.whole_file import open_inside
 
@@ -112,14 +112,15 @@ class Analyzer:
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if self._tree is not None:
                 self._tree.reap(spared=self.pid)
-            self._end_tracer()
+                self._end_tracers(self._tree)
             return None
         if waits_for_group and self._leftover_processes():
             return None
         self.signal_group(signal.SIGKILL)
         code = self._process.wait()
         if self._tree is not None:
-            self.left += self._tree.end(group=self.pid)
+            known = {each.pid for each in self.left}
+            self.left += [each for each in self._tree.end(group=self.pid) if each.pid not in known]
         self._exit_status = end_text(code)
         return self._exit_status
 
@@ -137,13 +138,19 @@ class Analyzer:
         self._is_killed = True
         return self.signal_group(signal.SIGKILL)
 
-    def _end_tracer(self) -> None:
-        """Kill a process that keeps the analyzer's end from us: the stream would never end."""
-        tracer, now_s = withheld_by(self.pid, is_killed=self._is_killed), time.monotonic()
-        self._withheld_since_s = min(self._withheld_since_s, now_s) if tracer else math.inf
-        is_due = self._is_killed or now_s - self._withheld_since_s >= _TRACER_GRACE_S
-        if tracer and is_due and (killed := kill_process(tracer)):
-            self.left.append(killed)
+    def _end_tracers(self, tree: ProcessTree) -> None:
+        """Kill what keeps the analyzer's end from us, and all else that is to end with it.
+
+        A tracer may be traced itself, and held where it would end: only with the last of them all end.
+        """
+        now_s = time.monotonic()
+        if not is_withheld(self.pid, is_killed=self._is_killed):
+            self._withheld_since_s = math.inf
+            return
+        self._withheld_since_s = min(self._withheld_since_s, now_s)
+        if self._is_killed or now_s - self._withheld_since_s >= _TRACER_GRACE_S:
+            killed = tree.signal(signal.SIGKILL, spared_group=self.pid)
+            self.left += [each for each in killed if each.pid not in {known.pid for known in self.left}]
 
     def pause(self) -> bool:
         """Stop the process and everything it started; they do not notice it, and write nothing.

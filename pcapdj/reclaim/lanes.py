@@ -119,11 +119,8 @@ class _Index:
             return name
         if self._id_of(os.path.dirname(name)) is None:  # noqa: PTH120 - bytes
             return None
-        try:
-            found = os.stat(name)  # noqa: PTH116 - bytes
-        except (OSError, ValueError):
-            return None
-        return self._by_file.get((found.st_dev, found.st_ino))
+        found = self._looked_up(name)  # its folder may be local, and itself a link
+        return self._by_file.get(found) if found else None
 
     def folders_below(self, watched: Sequence[bytes]) -> set[bytes]:
         """Return the folders of files that are one of these or below one, by the path through it."""
@@ -156,12 +153,12 @@ class _Index:
             self._ids[folder] = self._looked_up(folder)
         return self._ids[folder]
 
-    def _looked_up(self, folder: bytes) -> FileId | None:
+    def _looked_up(self, path: bytes) -> FileId | None:
         try:
-            mount = mount_of(folder, self._mounts)
+            mount = mount_of(path, self._mounts)  # where links lead, too
             if mount.may_hang and mount.place not in self._places:
                 return None
-            found = os.stat(folder or b".")  # noqa: PTH116 - bytes
+            found = os.stat(path or b".")  # noqa: PTH116 - bytes
         except (OSError, ValueError):
             return None
         return found.st_dev, found.st_ino

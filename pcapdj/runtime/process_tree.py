@@ -67,10 +67,13 @@ class ProcessTree:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
-    def signal(self, number: int, *, spared_group: int) -> None:
-        """Send a signal to all descendants, those of this group aside, which was signalled before."""
-        for pid in descendants_of():
-            _signal_process(pid, number, spared_group)
+    def signal(self, number: int, *, spared_group: int) -> list[FoundProcess]:
+        """Send a signal to all descendants; not to those of this group, which was signalled before.
+
+        Returns:
+            Those that it was sent to.
+        """
+        return [*filter(None, (_signal_process(pid, number, spared_group) for pid in descendants_of()))]
 
     def has_pending_signal(self) -> bool:
         """Report whether a signal other than STOP and CONT is pending for a paused descendant."""
@@ -132,8 +135,8 @@ def descendants_of(pid: int | str = "self") -> Iterator[int]:
         yield each
 
 
-def withheld_by(pid: int, *, is_killed: bool) -> int:
-    """Return the descendant of this process that keeps the end of a child from it; 0: none does.
+def is_withheld(pid: int, *, is_killed: bool) -> bool:
+    """Report whether a descendant of this process keeps the end of a child from it.
 
     The end of a process that another one traces is reported to the tracer first, and to the parent when the
     tracer has asked for it, or has ended. A tracer may also hold it in the middle of its end. A child can
@@ -149,14 +152,8 @@ def withheld_by(pid: int, *, is_killed: bool) -> int:
         fields = _status_of(pid)
         has_ended = fields["State"][0] in "ZX" and int(fields["Threads"]) <= 1
         if (thread := int(fields["TracerPid"])) and (is_killed or has_ended):
-            tracer = int(_status_of(thread)["Tgid"])  # any thread of it can trace
-            return tracer if tracer in descendants_of() else 0
-    return 0
-
-
-def kill_process(pid: int) -> FoundProcess | None:
-    """Kill a process that need not be a child; return it, None if it has ended or is another user's."""
-    return _signal_process(pid, signal.SIGKILL)
+            return int(_status_of(thread)["Tgid"]) in descendants_of()  # any thread of it can trace
+    return False
 
 
 def _status_of(pid: int) -> dict[str, str]:

@@ -208,6 +208,36 @@ def test_an_analyzer_that_makes_the_launcher_its_tracer_ends_itself_alone(
     assert not any(map(is_running, left_pids(rig)))
 
 
+CHAIN: Final = """
+def chained():
+    me, (ready, theirs) = os.getpid(), os.pipe()
+    libc.prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)
+    libc.ptrace(0x4206, analyzer, None, None)
+    if os.fork() == 0:
+        os.setsid()
+        libc.ptrace(0x4206, me, None, ctypes.c_void_p(0x40))  # held where it ends, it lets nothing go
+        os.write(theirs, b"x")
+        sleep()
+    os.read(ready, 1)
+    sleep()
+"""
+
+
+def test_a_tracer_that_is_traced_itself_is_killed_with_its_tracer(rig: Rig, signals: Signals) -> None:
+    """Killed alone, it would be held where it ends, and keep the analyzer's end; each is reported once."""
+    process = rig.start_python(f"{DAEMON}{TRACE.format(options=0)}{CHAIN}\ndaemon(chained){READ}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: len(left_pids(rig)) == 2, "both tracers")
+    os.write(opened.write_end, bytes(24))
+    os.close(opened.write_end)
+    rig.clients[0].end(opened.stream)
+
+    wait_until(lambda: "analyzer_left_processes" in rig.logged(), "the report")
+    assert "left 2 processes running, killed at the end of its stream: python" in rig.logged()
+    assert not any(map(is_running, left_pids(rig)))
+    assert stop(process) == 0
+
+
 @pytest.mark.long
 def test_a_tracer_may_trace_from_any_of_its_threads(rig: Rig, signals: Signals) -> None:
     """The kernel names the thread, which is no process that can be signalled."""
