@@ -37,7 +37,7 @@ def test_after_supervisord_is_killed_another_one_has_one_copy_of_each(service: S
     queue(service, 1)
     service.await_processed(1)
 
-    assert copies(service.folder) == dict.fromkeys(ROLES, 1) | {"importer": 2}  # it looks at files in a child
+    assert copies(service.folder) == dict.fromkeys(ROLES, 1) | {"importer": 2, "controller": 2}
     service.signal(signal.SIGSTOP)  # the roles do without it: their log goes nowhere, and the stream goes on
     queue(service, 2)
     service.await_processed(2)

@@ -286,7 +286,7 @@ def test_a_run_without_a_stream_is_complete_when_the_queue_is_empty(store: Store
 def test_a_record_that_cannot_be_written_is_shown_once(store: Store, tmp_path: Path) -> None:
     """Feeding continues; the sentence has the file and the reason, and is not repeated."""
     shown, record = ShownValues(), RunRecord(tmp_path, resume=False)
-    (tmp_path / ".pcapdj.json").mkdir()  # where the next record is written first
+    (tmp_path / "pcapdj.json").mkdir()  # where the record is written
     monitor = RunMonitor(OnlyStore(store), record, shown)  # type: ignore[arg-type]  # enough of it
 
     for _ in range(3):
