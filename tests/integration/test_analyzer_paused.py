@@ -116,7 +116,8 @@ def test_what_an_analyzer_writes_at_its_end_is_held_and_the_pause_is_not_its_tim
     ended_s = time.monotonic()
     wait_until(lambda: time.monotonic() - ended_s > 1, "twice the time-out to pass")
     assert states(rig)[0] == "T"
-    assert (rig.latest() / "out").stat().st_size == 0
+    written = rig.latest() / "out"  # the analyzer may not have come to open it
+    assert not written.exists() or not written.stat().st_size
 
     (rig.latest() / "enough").touch()
     resume(store)

@@ -224,10 +224,11 @@ def test_a_watched_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
 @contextmanager
 def two_descriptors_left() -> Iterator[None]:
     """Let this process open two more files at a time: a listing needs them, and inotify one more."""
-    lowest = os.dup(0)
-    os.close(lowest)
+    free = [os.dup(0) for _ in range(2)]  # other tests may have left a gap
+    for each in free:
+        os.close(each)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, before[1]))
     try:
         yield
     finally:
