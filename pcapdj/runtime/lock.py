@@ -171,7 +171,7 @@ def _locks_on(found: os.stat_result) -> list[tuple[int, str]]:
     """
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
     locks: list[tuple[bool, int, str]] = []
-    with suppress(OSError, ValueError, IndexError), _LOCKS.open(encoding="ascii") as lines:
+    with suppress(OSError, ValueError, IndexError), _LOCKS.open(encoding="utf-8") as lines:
         for line in lines:  # one by one: any user may have a million locks
             fields = line.split()
             place = fields[5].rpartition(":")
@@ -198,7 +198,7 @@ def _has_lock(pid: int, places: frozenset[str]) -> bool | None:
 
 def _is_locked(described: str, places: frozenset[str]) -> bool:
     """Report whether an open file has a lock of its own, as proc_pid_fdinfo(5) describes it."""
-    with suppress(FileNotFoundError), Path(described).open(encoding="ascii", errors="replace") as file:
+    with suppress(FileNotFoundError), Path(described).open(encoding="utf-8", errors="replace") as file:
         lines = (line.split() for line in islice(file, _MOST_LINES))
         return any("FLOCK" in words and not places.isdisjoint(words) for words in lines)
     return False  # it was closed meanwhile
