@@ -207,6 +207,6 @@ def _is_locked(described: str, places: frozenset[str]) -> bool:
 def _user_of(pid: int) -> int | None:
     """Return the effective user of a process; /proc/PID itself may belong to root."""
     with suppress(OSError, StopIteration):
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
         return int(next(line for line in lines if line.startswith("Uid:")).split()[2])
     return None

@@ -74,6 +74,7 @@ TRACE: Final = """
 import ctypes
 libc, analyzer = ctypes.CDLL(None), os.getpid()
 libc.prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)  # PR_SET_PTRACER
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # a signal stops what is traced
 def trace():
     if libc.ptrace(0x4206, analyzer, None, ctypes.c_void_p({options})) == 0:  # PTRACE_SEIZE
         sleep()
@@ -193,7 +194,8 @@ def test_an_analyzer_that_makes_the_launcher_its_tracer_ends_itself_alone(
 ) -> None:
     """Any child may (PTRACE_TRACEME): a tracer that is killed must not be the launcher."""
     traced = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, None, None)"
-    process = rig.start_python(f"{DAEMON}\ndaemon(sleep)\n{traced}{READ}")
+    blocked = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])"
+    process = rig.start_python(f"{DAEMON}\n{blocked}\ndaemon(sleep)\n{traced}{READ}")
     opened = connected(rig, signals).open()
     wait_until(lambda: left_pids(rig), "the daemon")
     if end == "read":
