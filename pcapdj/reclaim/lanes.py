@@ -14,6 +14,7 @@ Folders and files are compared by their inodes, since two lanes may know them by
 """
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -119,8 +120,14 @@ class _Index:
             return name
         if self._id_of(os.path.dirname(name)) is None:  # noqa: PTH120 - bytes
             return None
-        found = self._looked_up(name)  # its folder may be local, and itself a link
-        return self._by_file.get(found) if found else None
+        try:
+            found = os.lstat(name)
+        except (OSError, ValueError):
+            return None
+        if stat.S_ISLNK(found.st_mode):  # it may lead to another disk than its folder's
+            file_id = self._looked_up(name)
+            return self._by_file.get(file_id) if file_id else None
+        return self._by_file.get((found.st_dev, found.st_ino))
 
     def folders_below(self, watched: Sequence[bytes]) -> set[bytes]:
         """Return the folders of files that are one of these or below one, by the path through it."""

@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fuse import FuseMount
 from support.mounts import MemoryMount, memory_mount
 from support.reclaiming import feed, make_room, names_in, selected, write_capture
+from support.waiting import scaled
 
 from pcapdj.reclaim.recovery import recover
 from pcapdj.runtime.errors import Stopped
@@ -191,3 +194,34 @@ def test_a_stop_signal_ends_the_look_at_them(store: Store, root: Path, signals: 
 
     with pytest.raises(Stopped):
         recover(store, selected(root), signals)
+
+
+def test_a_queued_link_to_a_file_system_that_hangs_does_not_stop_a_round(
+    store: Store, root: Path, signals: Signals, mount: FuseMount
+) -> None:
+    """Any user who may write below a root may put one in the place of a file that waits."""
+    feed(store, write_capture(root / "1.pcap"))
+    (mount.source / "x").touch()
+    (link := root / "link").symlink_to(mount.folder / "x")
+    store.redis.rpush(store.keys.in_queue, os.fsencode(link))
+    mount.hang(everything=True)
+    go_on = threading.Timer(scaled(5), mount.go_on)  # a round that waits would end only then
+    go_on.start()
+
+    make_room(store, selected(root), signals, root)
+
+    assert go_on.is_alive()
+    go_on.cancel()
+    assert names_in(root) == ["link"]
+    assert not mount.has_hung
+
+
+def test_a_file_that_is_queued_behind_a_link_stays(store: Store, root: Path, signals: Signals) -> None:
+    """A lane without roots follows it."""
+    feed(store, path := write_capture(root / "1.pcap"))
+    (link := root / "link").symlink_to(path)
+    store.redis.rpush(store.keys.in_queue, os.fsencode(link))
+
+    make_room(store, selected(root), signals, root)
+
+    assert "1.pcap" in names_in(root)
