@@ -309,7 +309,7 @@ def _report(
         code = code or ExitCode.ERROR
     has_files = bool(plan.files or plan.processed_before)
     print_summary(replace(summary, verdict=verdict_of(code, has_files=has_files)))
-    if abort and (summary.fed or progress.interrupted):
+    if abort and (summary.fed or summary.objects.is_cut or progress.interrupted):
         logdir = shell_path(record.logdir)
         rest = "feed the remaining files" if summary.not_fed or progress.interrupted else "see all results"
         _print_line(f"To {rest}, repeat the command with --logdir {logdir} --resume.")

@@ -27,20 +27,12 @@ def test_a_stop_signal_ends_the_reading_and_the_record_says_so(tmp_path: Path) -
     script = f'cat "$1" > /dev/null; cp {output} eve.json'
     words = ["--logdir", str(logdir), str(capture), "--", "sh", "-c", script, "x", "{pipe}"]
 
-    with start("pcapdj", "run", *words, stdout=PIPE, stderr=PIPE, env=clean_environment()) as process:
-        assert process.stderr is not None
-        shown = b""
-        while b"MiB of the analyzer's output to look at ..\n" not in shown:
-            more = os.read(process.stderr.fileno(), 4096)
-            assert more, shown.decode()
-            shown += more
-        process.send_signal(signal.SIGTERM)
-        screen, errors = process.communicate()
+    for resume in ((), ("--resume",)):  # what is read again may be too much again
+        screen, errors = stopped_while_it_reads("run", *resume, *words)
 
-    assert process.returncode == ExitCode.INTERRUPTED
-    assert "OBJECTS   the analyzer's output was not read to its end: stopped by the user" in screen.decode()
-    assert f"To see all results, repeat the command with --logdir {logdir} --resume." in errors.decode()
-    assert json.loads((logdir / "pcapdj.json").read_text())["complete"] is False
+        assert "OBJECTS   the analyzer's output was not read to its end: stopped by the user" in screen
+        assert f"To see all results, repeat the command with --logdir {logdir} --resume." in errors
+        assert json.loads((logdir / "pcapdj.json").read_text())["complete"] is False
 
     output.write_text(json.dumps(OBJECT) + "\n")
     output.replace(logdir / "latest" / "eve.json")
@@ -49,3 +41,18 @@ def test_a_stop_signal_ends_the_reading_and_the_record_says_so(tmp_path: Path) -
     assert done.returncode == ExitCode.OK
     assert "0 fed, 1 fed before" in done.stdout
     assert json.loads((logdir / "pcapdj.json").read_text())["complete"] is True
+
+
+def stopped_while_it_reads(*words: str) -> tuple[str, str]:
+    """Stop a run once it shows that it reads the analyzer's output; return what it printed."""
+    with start("pcapdj", *words, stdout=PIPE, stderr=PIPE, env=clean_environment()) as process:
+        assert process.stderr is not None
+        shown = b""
+        while b"MiB of the analyzer's output to look at ..\n" not in shown:
+            more = os.read(process.stderr.fileno(), 4096)
+            assert more, shown.decode()
+            shown += more
+        process.send_signal(signal.SIGTERM)
+        screen, errors = process.communicate()
+    assert process.returncode == ExitCode.INTERRUPTED
+    return screen.decode(), errors.decode()
