@@ -17,6 +17,7 @@ from support.fuse import FuseMount
 from support.launcher_rig import COPY, Rig, connected, is_listening, is_running, rig_in, stop
 from support.waiting import wait_until
 
+from pcapdj.feed.launcher_client import OpenStream
 from pcapdj.run.private_folder import private_folder
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.leftover_processes import end_leftover_commands, end_leftover_processes, mark_of
@@ -100,14 +101,19 @@ def left_pids(rig: Rig) -> list[int]:
     return sorted({int(line) for path in rig.logs.glob("*/pids") for line in path.read_text().split()})
 
 
-def open_and_end(rig: Rig, signals: Signals) -> None:
-    """Begin a stream, wait for the daemon, and end the stream."""
-    launcher = connected(rig, signals)
-    opened = launcher.open()
-    wait_until(lambda: left_pids(rig), "the daemon")
+def begun(rig: Rig, signals: Signals, daemons: int = 1) -> OpenStream:
+    """Begin a stream, and wait for so many daemons."""
+    opened = connected(rig, signals).open()
+    wait_until(lambda: len(left_pids(rig)) >= daemons, "the daemons")
+    return opened
+
+
+def open_and_end(rig: Rig, signals: Signals, daemons: int = 1) -> None:
+    """Begin a stream, wait for the daemons, and end the stream."""
+    opened = begun(rig, signals, daemons)
     os.write(opened.write_end, bytes(24))
     os.close(opened.write_end)
-    launcher.end(opened.stream)
+    rig.clients[-1].end(opened.stream)
 
 
 @pytest.mark.parametrize("work", some_long(WORKS, quick=("ignore", "adopt")))
@@ -141,8 +147,7 @@ def test_chains_of_processes_end_with_the_stream(rig: Rig, signals: Signals, cha
 def test_a_daemon_ends_however_the_stream_does(rig: Rig, signals: Signals, end: str) -> None:
     """After an exit in the middle of the stream, a kill of the analyzer, a stop of the launcher."""
     process = rig.start_python(f"{DAEMON}\ndaemon(sleep){READ if end != 'crash' else CRASH}")
-    opened = connected(rig, signals).open()
-    wait_until(lambda: left_pids(rig), "the daemon")
+    opened = begun(rig, signals)
 
     if end == "kill":
         os.kill(rig.analyzer_pid(), signal.SIGKILL)
@@ -162,12 +167,12 @@ def test_a_daemon_that_keeps_the_end_of_the_analyzer_for_itself_is_killed(
     work = READ if end == "read" else CRASH + ".read(1)"
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=0)}\ndaemon(trace){work}")
 
-    opened = connected(rig, signals).open()
-    wait_until(lambda: left_pids(rig), "the tracer")
-    os.write(opened.write_end, bytes(24))
-    os.close(opened.write_end)
     if end == "read":
-        rig.clients[0].end(opened.stream)
+        open_and_end(rig, signals)
+    else:
+        opened = begun(rig, signals)
+        os.write(opened.write_end, bytes(24))
+        os.close(opened.write_end)
 
     wait_until(lambda: "analyzer_left_processes" in rig.logged(), "the report")
     assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
@@ -178,8 +183,7 @@ def test_a_daemon_that_keeps_the_end_of_the_analyzer_for_itself_is_killed(
 def test_an_analyzer_that_is_held_where_it_ends_is_killed(rig: Rig, signals: Signals) -> None:
     """By a tracer that waits for its end; the launcher stops as always."""
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\ndaemon(trace){READ}")
-    opened = connected(rig, signals).open()
-    wait_until(lambda: left_pids(rig), "the tracer")
+    opened = begun(rig, signals)
     os.close(opened.write_end)
     rig.clients[0].close()
 
@@ -196,14 +200,14 @@ def test_an_analyzer_that_makes_the_launcher_its_tracer_ends_itself_alone(
     traced = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, None, None)"
     blocked = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])"
     process = rig.start_python(f"{DAEMON}\n{blocked}\ndaemon(sleep)\n{traced}{READ}")
-    opened = connected(rig, signals).open()
-    wait_until(lambda: left_pids(rig), "the daemon")
+    opened = begun(rig, signals)
     if end == "read":
         os.write(opened.write_end, bytes(24))
-    os.close(opened.write_end)
-    if end == "read":
+        os.close(opened.write_end)
         rig.clients[0].end(opened.stream)
         wait_until(lambda: "stream_ended" in rig.logged(), "the end of the stream")
+    else:
+        os.close(opened.write_end)
     rig.clients[0].close()
 
     assert stop(process) == 0
@@ -228,11 +232,7 @@ def chained():
 def test_a_tracer_that_is_traced_itself_is_killed_with_its_tracer(rig: Rig, signals: Signals) -> None:
     """Killed alone, it would be held where it ends, and keep the analyzer's end; each is reported once."""
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=0)}{CHAIN}\ndaemon(chained){READ}")
-    opened = connected(rig, signals).open()
-    wait_until(lambda: len(left_pids(rig)) == 2, "both tracers")
-    os.write(opened.write_end, bytes(24))
-    os.close(opened.write_end)
-    rig.clients[0].end(opened.stream)
+    open_and_end(rig, signals, daemons=2)
 
     wait_until(lambda: "analyzer_left_processes" in rig.logged(), "the report")
     assert "left 2 processes running, killed at the end of its stream: python" in rig.logged()
@@ -247,8 +247,7 @@ def test_a_tracer_may_trace_from_any_of_its_threads(rig: Rig, signals: Signals) 
         "import threading\ndef threaded():\n    threading.Thread(target=trace).start()\n    time.sleep(600)"
     )
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\n{thread}\ndaemon(threaded){READ}")
-    opened = connected(rig, signals).open()
-    wait_until(lambda: left_pids(rig), "the tracer")
+    opened = begun(rig, signals)
     os.close(opened.write_end)
     rig.clients[0].close()
 
@@ -333,8 +332,7 @@ def test_a_daemon_outlives_a_killed_launcher_only_until_the_next_one_starts(
 ) -> None:
     """It is found by the mark in its environment; one of another launcher is left alone."""
     process = rig.start_python(f"{DAEMON}\ndaemon({work}){READ}")
-    opened = connected(rig, signals).open()
-    wait_until(lambda: left_pids(rig), "the daemon")
+    opened = begun(rig, signals)
     analyzer = rig.analyzer_pid()
     os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: not is_running(analyzer), "the analyzer to die with its launcher")

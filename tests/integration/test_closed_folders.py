@@ -135,6 +135,7 @@ def test_roles_do_not_mind_that_the_folder_is_removed_in_which_they_were_started
         trio.start(role, cwd=here)
     trio.wait_logged("importer", "inbox_watched")
     trio.wait_logged("dispatcher", "started")
+    trio.wait_logged("controller", "gate_open")
     here.rmdir()
 
     trio.queue(b"relative.pcap")
