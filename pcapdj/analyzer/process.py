@@ -15,7 +15,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -119,8 +119,7 @@ class Analyzer:
         self.signal_group(signal.SIGKILL)
         code = self._process.wait()
         if self._tree is not None:
-            known = {each.pid for each in self.left}
-            self.left += [each for each in self._tree.end(group=self.pid) if each.pid not in known]
+            self._note_left(self._tree.end(group=self.pid))
         self._exit_status = end_text(code)
         return self._exit_status
 
@@ -149,8 +148,12 @@ class Analyzer:
             return
         self._withheld_since_s = min(self._withheld_since_s, now_s)
         if self._is_killed or now_s - self._withheld_since_s >= _TRACER_GRACE_S:
-            killed = tree.signal(signal.SIGKILL, spared_group=self.pid)
-            self.left += [each for each in killed if each.pid not in {known.pid for known in self.left}]
+            self._note_left(tree.signal(signal.SIGKILL, spared_group=self.pid))
+
+    def _note_left(self, killed: Iterable[FoundProcess]) -> None:
+        """Note what it left running; one that is held where it ends is killed more than once."""
+        known = {each.pid for each in self.left}
+        self.left += [each for each in killed if each.pid not in known]
 
     def pause(self) -> bool:
         """Stop the process and everything it started; they do not notice it, and write nothing.

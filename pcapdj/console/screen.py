@@ -174,18 +174,18 @@ def keep_showing(
         console.show_cursor()
 
 
-def _show_in_place(console: "Console", title: str, lines: Sequence[Line], rows: int) -> int:
+def _show_in_place(console: "Console", title: str, lines: Sequence[Line], rows_before: int) -> int:
     """Print a screen over the one before; return how many rows of the terminal it has.
 
     Args:
         console: the terminal.
         title: as `show`.
         lines: as `show`; those for which the terminal has no row are left out, with a sign.
-        rows: that the screen before has.
+        rows_before: that the screen before has.
     """
-    shown, before, rows = _screen(title, lines, console.width), rows, 0
+    rows = 0
     with console.capture() as capture:
-        for each in shown:
+        for each in _screen(title, lines, console.width):
             needed = max(1, -(-each.cell_len // console.width))
             if rows + needed > console.height - 2:
                 console.print("...")
@@ -193,7 +193,7 @@ def _show_in_place(console: "Console", title: str, lines: Sequence[Line], rows: 
                 break
             console.print(each, soft_wrap=True)
             rows += needed
-    up = f"\x1b[{before}A" if before else ""
+    up = f"\x1b[{rows_before}A" if rows_before else ""
     _print(f"{up}\r\x1b[J{capture.get()}", to_stderr=False, end="")
     return rows
 

@@ -212,8 +212,10 @@ def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:
     finally:
         os.close(result)
     code = _exit_code_in_time(child)
-    if code or not data:
+    if code:
         raise PcapdjError(f"The process that looks at the files was killed (signal {-code}).")
+    if not data:  # it ended, and a thread of it hangs
+        raise PcapdjError("The process that looks at the files ended before it answered.")
     # The child is ours, and no other process has the pipe.
     returned, error = pickle.loads(data)  # noqa: S301
     if error:

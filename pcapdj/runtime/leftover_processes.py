@@ -109,12 +109,12 @@ def _end(is_leftover: Callable[[Path], bool], waits: Waits | None) -> list[Found
 def _end_here(is_leftover: Callable[[Path], bool]) -> tuple[list[FoundProcess], bool]:
     """Do it; return also whether each process was looked at."""
     left: dict[tuple[int, int], FoundProcess] = {}
-    until_s, is_whole = time.monotonic() + _SEARCH_LIMIT_S, True
+    began_s, is_whole = time.monotonic(), True
     while is_whole:
         killed: list[FoundProcess] = []
-        is_whole = _look_at_all(is_leftover, killed, until_s)
+        is_whole = _look_at_all(is_leftover, killed, began_s + _SEARCH_LIMIT_S)
         left |= {(each.pid, each.start): each for each in killed}
-        if not killed or time.monotonic() > until_s - _SEARCH_LIMIT_S + _LIMIT_S:
+        if not killed or time.monotonic() > began_s + _LIMIT_S:
             break
         time.sleep(_POLL_S)  # one may have started another meanwhile
     return list(left.values()), is_whole

@@ -172,8 +172,8 @@ def _pending_signals(pid: int) -> int:
     return 0
 
 
-def _signal_process(pid: int, number: int, spared_group: int = 0) -> FoundProcess | None:
-    """Signal a process, unless it has ended, or belongs to the group; return it if it was signalled."""
+def _signal_process(pid: int, number: int, spared_group: int) -> FoundProcess | None:
+    """Signal a descendant, unless it has ended, or belongs to the group; return it if it was signalled."""
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
