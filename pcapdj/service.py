@@ -42,6 +42,7 @@ _CONF_MODE: Final = 0o644
 LONGEST_SOCKET: Final = Path("var/run/supervisor.sock.4194304")
 
 _SECTION = re.compile(r"^(?=\[)", re.MULTILINE)
+_LOG_NAME = re.compile(r"\.log(\.\d+)?$")  # supervisord renames NAME.log to NAME.log.1
 _PYTHON = re.compile(r"(?<= )python3(?= -m )")
 
 
@@ -143,14 +144,16 @@ def _refusal(check: Callable[[], None]) -> Iterator[str]:
 def check_supervisords_files(folder: Path) -> None:
     """Refuse what another user left where supervisord writes while `var/log` and `var/run` were open to all.
 
-    A link leads where that user wants, a pipe holds supervisord for ever, and a file is theirs to read.
+    A link leads where that user wants, a pipe holds supervisord for ever, and a file is theirs to read. Files
+    that it does not write, as a compressed log, may be anyone's.
 
     Raises:
         CannotCreate: there is such a thing, or another user can replace what a link of this user leads to.
     """
     places = [folder / _SUPERVISORDS_PID]
     with suppress(OSError), os.scandir(folder / _LOGS) as entries:  # else supervisord reports it
-        places += [Path(each.path) for each in entries if not each.is_dir(follow_symlinks=False)]
+        names = (each for each in entries if _LOG_NAME.search(each.name))
+        places += [Path(each.path) for each in names if not each.is_dir(follow_symlinks=False)]
     check_places(places)
     for link in filter(Path.is_symlink, places):
         check_way(link)

@@ -20,6 +20,7 @@ def restart(roles: Roles = None) -> None:
     Feeding continues at the packet where it stopped. A restart of the consumer begins a new stream.
     """
     supervisord = Supervisord(Path())
+    supervisord.check_files()
     unless_running(supervisord)
     supervisord.stop(roles or [])
     supervisord.settled(roles or [], STOP_S)

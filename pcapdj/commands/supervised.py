@@ -98,7 +98,6 @@ class Supervisord:
 
     Raises:
         ConfigError: no service is here, or another user's.
-        CannotCreate: as `service.check_supervisords_files`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,7 +107,6 @@ class Supervisord:
                 hint="Change to the service's folder, or make one with 'pcapdj init DIR'.",
             )
         self._folder = folder.absolute()
-        check_supervisords_files(self._folder)
         self._socket = SupervisordSocket(self._folder)
 
     def pid(self) -> int:
@@ -136,6 +134,14 @@ class Supervisord:
         }
         _check_names(names, found)
         return [each for name, each in found.items() if not names or name in names]
+
+    def check_files(self) -> None:
+        """Refuse a start that would write logs where another user reads them.
+
+        Raises:
+            CannotCreate: as `service.check_supervisords_files`.
+        """
+        check_supervisords_files(self._folder)
 
     def check_configured(self, names: Collection[str]) -> None:
         """Check names of programs against supervisord.conf, before supervisord is started for them.

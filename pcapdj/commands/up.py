@@ -40,6 +40,7 @@ def up(
 ) -> None:
     """Start the service of this folder: supervisord with all roles; if it runs, the stopped roles."""
     supervisord = Supervisord(Path())
+    supervisord.check_files()
     if foreground:
         _become(supervisord, roles or [])
     wanted = roles or []

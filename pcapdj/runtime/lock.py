@@ -5,7 +5,8 @@ if it is a lock file of this user: regular, with one name, and not longer than a
 or a file of another user is refused before it is opened, and again after it, and is never written to.
 
 Who holds a lock is read from /proc/locks, since the text in a file may be anyone's. It shows who made a lock:
-where that process has ended, the one that inherited it is found by its open files. A folder that other users
+where that process has ended, the one that inherited it is found by its open files (in a PID namespace the
+kernel does not show such a lock in /proc/locks at all, and only they tell). A folder that other users
 may read can be locked by them, too: then the message names that user, and not a second run of ours.
 
 Source: flock(2), proc_locks(5), proc_pid_fdinfo(5).
@@ -115,13 +116,14 @@ def holder_of(descriptor: int, written_pid: int | None = None) -> Holder:
         written_pid: what the file has, where the kernel does not show the holder.
     """
     found = os.fstat(descriptor)
-    if not (shown := _locks_on(found)):
-        return Holder(written_pid, _user_of(written_pid) if written_pid else None)
-    places = frozenset(place for _, place in shown)
+    shown = _locks_on(found)
+    places = frozenset(place for _, place in shown) or frozenset({f"{_device(found)}:{found.st_ino}"})
     lockers = (pid for pid, _ in shown if _has_lock(pid, places) is not False)
     pid = next(lockers, None) or next((each for each in _processes() if _has_lock(each, places)), None)
     if pid:
         return Holder(pid, _user_of(pid))
+    if not shown:
+        return Holder(written_pid, _user_of(written_pid) if written_pid else None)
     return Holder(None, None, is_hidden=os.geteuid() != ROOT and bool(_locks_on(found)))  # it may have ended
 
 
@@ -169,15 +171,18 @@ def _locks_on(found: os.stat_result) -> list[tuple[int, str]]:
 
     On btrfs and overlayfs the kernel shows another device than stat(2).
     """
-    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
     locks: list[tuple[bool, int, str]] = []
     with suppress(OSError, ValueError, IndexError), _LOCKS.open(encoding="utf-8") as lines:
         for line in lines:  # one by one: any user may have a million locks
             fields = line.split()
             place = fields[5].rpartition(":")
             if fields[1] == "FLOCK" and place[2] == str(found.st_ino) and int(fields[4]) > 0:
-                locks.append((place[0] != device, int(fields[4]), fields[5]))
+                locks.append((place[0] != _device(found), int(fields[4]), fields[5]))
     return [(pid, place) for _, pid, place in sorted(locks)]
+
+
+def _device(found: os.stat_result) -> str:
+    return f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
 
 
 def _processes() -> Iterator[int]:

@@ -36,7 +36,7 @@ from pcapdj.runtime.trust import (
     has_service,
 )
 from pcapdj.runtime.whole_file import write_whole
-from pcapdj.service import CONF, PRIVATE_FOLDERS, write_layout
+from pcapdj.service import CONF, PRIVATE_FOLDERS, check_supervisords_files, write_layout
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import claim_data
 from pcapdj.store.keys import Keys
@@ -419,13 +419,27 @@ def test_supervisord_opens_no_file_that_another_user_left(
     place.chmod(0o666)
     give_away(place)
 
-    ended = {command: pcapdj(command, cwd=short_path) for command in ("up", "down", "restart")}
+    ended = {command: pcapdj(command, cwd=short_path) for command in ("up", "restart")}
     checked = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS)
 
     sentence = f"'{place}' is {kind} of {NAME}."
     assert {done.returncode for done in ended.values()} == {ExitCode.CANNOT_CREATE}
     assert all(done.stderr.startswith(f"pcapdj {command}: {sentence}") for command, done in ended.items())
     assert sentence in re.sub(r"\s+", " ", checked.stdout)
+    assert "does not run" in pcapdj("down", cwd=short_path).stderr
+
+
+@pytest.mark.parametrize("name", ["dispatcher.log.1.gz", "dispatcher.log-20260101", "note"])
+def test_files_of_others_that_supervisord_does_not_write_keep_no_service_from_its_start(
+    name: str, short_path: Path
+) -> None:
+    """As what logrotate compresses for a group of readers."""
+    write_layout(short_path, "[supervisord]")
+    place = short_path / "var/log" / name
+    place.touch()
+    give_away(place)
+
+    check_supervisords_files(short_path)
 
 
 @pytest.mark.parametrize("name", [".", CONF, "var/run", "var/log", "above"])

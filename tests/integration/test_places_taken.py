@@ -1,9 +1,11 @@
 """What stands in the way of locks, pipe and socket: refused with its owner, never changed or waited for."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,6 +189,42 @@ def test_another_user_can_lock_an_output_folder_and_is_named(shared: Path, *, by
 
     assert done.returncode == ExitCode.BUSY
     assert f"A process of another user, {NAME}, pid {pid}, has locked '{shared}/out'." in done.stderr
+
+
+@needs_root
+def test_in_a_container_too_a_process_that_inherited_a_lock_of_another_user_is_named(shared: Path) -> None:
+    """In a PID namespace the kernel leaves a lock out of its list once its maker has ended."""
+    (shared / "1.pcap").write_bytes(classic([Record()]))
+    (shared / "out").mkdir(mode=0o755)
+    as_other = f"{require_program('setpriv')} --reuid={OTHER} --regid={OTHER} --clear-groups"
+    locking = f"{as_other} {require_program('flock')} --no-fork out sh -c 'sleep 60 > /dev/null 2>&1 &'"
+    script = f'{locking}; grep -c FLOCK /proc/locks; exec "$@"'
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pcapdj",
+        "run",
+        "1.pcap",
+        "--preset",
+        "summary",
+        "--logdir",
+        "out",
+    ]
+
+    done = subprocess.run(
+        [require_program("unshare"), "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh", *command],
+        cwd=shared,
+        env=environment(PCAPDJ_REDIS_URL=f"unix://{shared}/none.sock"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout == "0\n"  # else the kernel shows it, as outside
+    assert done.returncode == ExitCode.BUSY
+    assert re.search(rf"A process of another user, {re.escape(NAME)}, pid \d+, has locked", done.stderr)
 
 
 @needs_root
