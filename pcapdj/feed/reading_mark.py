@@ -101,7 +101,7 @@ class ReadingMark:
             os.lseek(self._fd, _FATAL_AT, os.SEEK_SET)
             self._notes_signals = not faulthandler.is_enabled()  # else someone wants them elsewhere
             if self._notes_signals:
-                faulthandler.enable(self._fd)
+                faulthandler.enable(self._fd, all_threads=False)  # others' frames may crash it
 
     def begin(self, token: str, deaths: int) -> None:
         """Begin to work on a queue entry's file.

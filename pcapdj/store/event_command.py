@@ -118,7 +118,7 @@ class EventCommand:
             self._skipped = 0
 
     def close(self) -> None:
-        """Let the process end, within five seconds."""
+        """Let the process end: it starts no command later than five seconds from now."""
         self._socket.close()
 
 
