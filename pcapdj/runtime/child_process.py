@@ -74,7 +74,7 @@ def run_role(  # noqa: PLR0913 - what happens in the life of a child
         prog: as users call the role.
         work: all that the role does; it handles signals itself, and no thread has been started before.
         may_hang: whether they may.
-        others: signals that do not end the role; the child gets them, too.
+        others: signals that do not end the role, unless the child ends by them: it gets them, too.
         after_hang: called once a child is left behind, which says nothing about the file that it looked into.
         after_fork: called in this process once there is a child.
 
@@ -136,6 +136,8 @@ def run_reader(
 ) -> int | None:
     """Run the work of a command that reads these paths; a stop signal ends it, also while a call hangs.
 
+    One that is ignored, as Ctrl-C is by what a shell starts with `&`, ends it as little as any other command.
+
     Args:
         prog: as users call the command.
         work: of the command.
@@ -149,6 +151,9 @@ def run_reader(
         prog,
         partial(_in_order, work),
         may_hang=paths is None or reading_may_hang(paths),
+        others=[
+            each for each in STOP_SIGNALS if signal.getsignal(each) is signal.SIG_IGN
+        ],  # as by a shell's &
         after_hang=_report_hang,
         after_fork=after_fork,
     )
@@ -324,7 +329,7 @@ def _wait_for(
     mask: Collection[int],
 ) -> int | None:
     """Return the child's exit code, None if it hangs after a stop; end as it did, if a signal killed it."""
-    with handled(others) as signals:
+    with handled(others, stops=[each for each in STOP_SIGNALS if each not in others]) as signals:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             while not select.select([ended], [], [], 0)[0]:

@@ -191,6 +191,26 @@ def test_ctrl_c_and_sigterm_end_a_command_in_a_child_as_any_other(
             assert process.returncode == code
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_a_shell_lets_a_command_ignore_ends_it_as_little_as_any_other(
+    mount: FuseMount, variables: Mapping[str, str], tmp_path: Path, stop: signal.Signals
+) -> None:
+    """As the Ctrl-C that is meant for the script which started it with `&`; the child would be killed."""
+    assert mount.folder.exists()
+    ignoring = ["env", f"--ignore-signal={stop.value}", *pcapdj_command("status"), "--watch", "--json"]
+    with Popen(ignoring, stdout=PIPE, stderr=PIPE, env=variables, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"{")
+
+        process.send_signal(stop)
+
+        later = [process.stdout.readline() for _ in range(3)]  # one each second: the child had 0.8 s to end
+        other = signal.SIGTERM if stop is signal.SIGINT else signal.SIGINT
+        process.send_signal(other)
+        assert all(line.startswith(b"{") for line in later)
+        assert process.communicate()[1] == b""
+
+
 @pytest.mark.parametrize(
     "words",
     [
