@@ -10,7 +10,8 @@ call without an end (state D of proc_pid_stat(5)).
     second               the analyzer is killed. Is there such a process for a second, the command ends
                          and leaves the others behind: they get a signal, and end when their call returns
 
-While the disk answers, nothing is cut short: no time alone ends a run.
+While the disk answers, nothing is cut short: no time alone ends a run. Ctrl-Z stops the child, too, which is
+in a process group of its own.
 """
 
 import os
@@ -55,7 +56,7 @@ def run_answering(
         return work()
     child, ended, mask = forked_child(PROG, work, own_group=True)
     try:
-        with handled(stops=stops, is_command=True) as signals:
+        with handled((signal.SIGTSTP,), stops=stops, is_command=True) as signals:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             left_with = _attended(child, ended, logdir, signals)
     finally:
@@ -77,6 +78,8 @@ def _attended(child: int, ended: int, logdir: Path, signals: Signals) -> ExitCod
         for _ in range(passed_on, signals.stop_count):
             os.kill(child, signal.SIGINT)
             passed_on += 1
+        if signals.received(signal.SIGTSTP):
+            _pause(child)
         hanging = watch.look(time.monotonic())
         if hanging and (passed_on > 1 or _is_ending(child)):
             _leave_behind(child, logdir, hanging)
@@ -87,6 +90,17 @@ def _attended(child: int, ended: int, logdir: Path, signals: Signals) -> ExitCod
                 PROG, f"{_no_answer(logdir, hanging)}. The run waits for it; another Ctrl-C ends that."
             )
     return None
+
+
+def _pause(child: int) -> None:
+    """Stop as Ctrl-Z does without a handler, and the child's process group; both go on with this process."""
+    before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    with suppress(ProcessLookupError):  # it has ended
+        os.killpg(child, signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGTSTP)  # does nothing if no shell could continue it
+    signal.signal(signal.SIGTSTP, before)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGCONT)
 
 
 def _is_ending(child: int) -> bool:

@@ -14,6 +14,7 @@ from support.waiting import scaled, wait_until
 
 from pcapdj.run.answering import WaitingProcesses, run_answering
 from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.process_tree import find_process
 from pcapdj.runtime.signals import STOP_SIGNALS, handled
 
 ANSWER_LIMIT_S = 2.0
@@ -129,6 +130,40 @@ def test_one_signal_of_the_terminal_is_one_stop(mount: FuseMount) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 1
     os.close(arrived)
     os.close(theirs)
+
+
+def test_ctrl_z_stops_the_run_and_the_shell_continues_it(mount: FuseMount) -> None:
+    """The child does not go on drawing its bar over the prompt of the shell."""
+    arrived, theirs = os.pipe()
+
+    def work() -> int:
+        with handled() as signals:
+            os.write(theirs, b"%d\n" % os.getpid())
+            while not signals.stop_requested:
+                signals.wait(60, stops=2)
+            return 7
+
+    parent = os.fork()
+    if not parent:
+        os.setpgid(0, 0)
+        os._exit(run_answering(work, mount.folder, STOP_SIGNALS))
+    child = int(os.read(arrived, 10))
+    for _ in range(2):
+        os.killpg(parent, signal.SIGTSTP)
+        wait_until(lambda: states(parent, child) == ["T", "T"], "both to stop")
+
+        os.killpg(parent, signal.SIGCONT)
+        wait_until(lambda: "T" not in states(parent, child), "both to go on")
+
+    os.kill(parent, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 7
+    os.close(arrived)
+    os.close(theirs)
+
+
+def states(*pids: int) -> list[str]:
+    """Return the states of processes, as proc_pid_stat(5) has them."""
+    return [found.state for found in map(find_process, pids) if found]
 
 
 def test_a_stop_before_the_run_handles_signals_ends_it_also_as_a_job_in_the_background(
