@@ -31,7 +31,7 @@ from pcapdj.runtime.whole_file import open_inside
 
 LOG_NAME = "analyzer.log"
 _UMASK = 0o027
-_TRACER_GRACE_S = 1.0  # a debugger asks for the end of what it traces in a moment
+_END_GRACE_S = 1.0  # the kernel takes a large process apart, or a debugger asks for its end, in less
 _LOG_PART_BYTES = 4096  # read from the beginning and from the end of its output
 
 
@@ -71,8 +71,8 @@ class Analyzer:
         self.left: list[FoundProcess] = []
         self._tree = tree
         self._exit_status = ""
+        self._lasts_since_s = math.inf
         self._is_killed = False
-        self._withheld_since_s = math.inf
         log = _open_log(self.log)
         if user is not None:  # the log is root's: the analyzer cannot exchange it before it is open
             os.chown(folder, user.uid, user.gid, follow_symlinks=False)
@@ -112,7 +112,7 @@ class Analyzer:
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if self._tree is not None:
                 self._tree.reap(spared=self.pid)
-                self._end_tracers(self._tree)
+                self._end_what_keeps_it(self._tree)
             return None
         if waits_for_group and self._leftover_processes():
             return None
@@ -137,17 +137,19 @@ class Analyzer:
         self._is_killed = True
         return self.signal_group(signal.SIGKILL)
 
-    def _end_tracers(self, tree: ProcessTree) -> None:
-        """Kill what keeps the analyzer's end from us, and all else that is to end with it.
+    def _end_what_keeps_it(self, tree: ProcessTree) -> None:
+        """Kill all that is to end with the analyzer, if that lasts: one of them may keep the end from us.
 
-        A tracer may be traced itself, and held where it would end: only with the last of them all end.
+        It may trace the analyzer, or only a thread of it, or serve a file system for which the analyzer waits
+        in the kernel, where no signal ends it. A tracer may be traced itself: only with the last of them all
+        end.
         """
-        now_s = time.monotonic()
-        if not is_withheld(self.pid, is_killed=self._is_killed):
-            self._withheld_since_s = math.inf
+        if not (self._is_killed or is_withheld(self.pid)):
+            self._lasts_since_s = math.inf
             return
-        self._withheld_since_s = min(self._withheld_since_s, now_s)
-        if self._is_killed or now_s - self._withheld_since_s >= _TRACER_GRACE_S:
+        now_s = time.monotonic()
+        self._lasts_since_s = min(self._lasts_since_s, now_s)
+        if now_s - self._lasts_since_s >= _END_GRACE_S:
             self._note_left(tree.signal(signal.SIGKILL, spared_group=self.pid))
 
     def _note_left(self, killed: Iterable[FoundProcess]) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.run.record import RECORD
-from pcapdj.runtime.child_process import forked_child
+from pcapdj.runtime.child_process import end_as, forked_child
 from pcapdj.runtime.command import print_error
 from pcapdj.runtime.errors import ExitCode, Stopped
 from pcapdj.runtime.foreign_files import is_there
@@ -61,12 +61,7 @@ def run_answering(
             left_with = _attended(child, ended, logdir, signals)
     finally:
         os.close(ended)
-    if left_with is not None:
-        return left_with
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    return code
+    return end_as(child) if left_with is None else left_with
 
 
 def _attended(child: int, ended: int, logdir: Path, signals: Signals) -> ExitCode | None:

@@ -26,11 +26,11 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
-from pcapdj.runtime.command import end_process, ended_in_order, run_command
+from pcapdj.runtime.command import end_by, end_process, ended_in_order, run_command
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.mounts import any_may_hang, reading_may_hang
@@ -128,6 +128,12 @@ def forked_child(
     return child, ended, before
 
 
+def end_as(child: int) -> int:
+    """Return the exit code of a child that has ended; end this process by the signal that has ended it."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return end_by(-code) if code < 0 else code
+
+
 def run_reader(
     prog: str,
     work: Callable[[], int | None],
@@ -178,7 +184,7 @@ def begin_role(*commands: str | Sequence[str]) -> None:
 
 
 def await_places(*paths: str) -> None:
-    """Wait until calls about these paths return, but empty ones; a signal ends that as it does now."""
+    """Wait until calls about these paths return, but empty ones; a signal ends that as any program."""
     named = [os.fsencode(each) for each in paths if each]
     with suppress(FileNotFoundError):  # the current folder was removed
         if any_may_hang(named):
@@ -208,7 +214,8 @@ def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(theirs)
     try:
-        data = _received(result, waits)
+        with nullcontext() if waits else ended_in_order():
+            data = _received(result, waits)
     except Stopped as exc:
         os.kill(child, signal.SIGKILL)
         if not select.select([result], [], [], _KILL_LIMIT_S)[0]:
@@ -347,7 +354,4 @@ def _wait_for(
             os.kill(child, signal.SIGTERM)
             select.select([ended], [], [], _STOP_LIMIT_S)
             raise
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    return code
+    return end_as(child)

@@ -153,11 +153,20 @@ def ended_in_order() -> Iterator[None]:
     try:
         yield
     except _EndedBy as ended:
-        os.kill(os.getpid(), ended.number)
-        raise  # the signal is blocked
+        end_by(ended.number)
     finally:
         for each, handler in taken.items():
             signal.signal(each, handler)
+
+
+def end_by(number: int) -> NoReturn:
+    """End this process by a signal, as one that does not handle it.
+
+    Nothing happens if the signal is blocked, or if this is the first process of a container, which gets none
+    that it does not handle (pid_namespaces(7)): then it ends with the exit code that shells have for that.
+    """
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
 
 
 def _end(number: int, _frame: object) -> None:

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.child_process import result_of
+from pcapdj.runtime.command import ended_in_order
 from pcapdj.runtime.errors import PcapdjError, Stopped
 from pcapdj.runtime.foreign_files import is_folder
 from pcapdj.runtime.log import EventLog
@@ -191,7 +192,8 @@ class _Deadline:
         if self._waits:
             self._waits.wait(min(timeout_s, left_s), *readable, stops=stops, waiting_for=waiting_for)
         else:
-            select.select(readable, [], [], min(timeout_s, left_s))
+            with ended_in_order():
+                select.select(readable, [], [], min(timeout_s, left_s))
 
 
 def _has_folder(process: Path, folder: Path) -> bool:

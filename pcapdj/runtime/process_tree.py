@@ -135,23 +135,22 @@ def descendants_of(pid: int | str = "self") -> Iterator[int]:
         yield each
 
 
-def is_withheld(pid: int, *, is_killed: bool) -> bool:
-    """Report whether a descendant of this process keeps the end of a child from it.
+def is_withheld(pid: int) -> bool:
+    """Report whether a child has ended, and a descendant of this process keeps that from it.
 
     The end of a process that another one traces is reported to the tracer first, and to the parent when the
-    tracer has asked for it, or has ended. A tracer may also hold it in the middle of its end. A child can
-    make this process its tracer; and what traces it from outside, such as a debugger, is a person's.
+    tracer has asked for it, or has ended. A child can make this process its tracer; and what traces it from
+    outside, such as a debugger, is a person's.
 
     Args:
         pid: of the child, which has not been reported.
-        is_killed: it got SIGKILL; else a tracer counts only once all of it has ended.
 
     Source: ptrace(2).
     """
     with suppress(ValueError, KeyError):
         fields = _status_of(pid)
         has_ended = fields["State"][0] in "ZX" and int(fields["Threads"]) <= 1
-        if (thread := int(fields["TracerPid"])) and (is_killed or has_ended):
+        if has_ended and (thread := int(fields["TracerPid"])):
             return int(_status_of(thread)["Tgid"]) in descendants_of()  # any thread of it can trace
     return False
 

@@ -161,11 +161,13 @@ def _first_line(path: Path) -> str:
 
 
 def _password_of(path: Path) -> str:
-    """Return the password; a role that is stopped ends also while the file system of its file hangs."""
-    if not mount_that_may_hang(os.fsencode(path)):
-        return _password(path)
+    """Return the password; a stop ends also a role that waits for its file: a pipe, or on one that hangs."""
     from pcapdj.runtime.child_process import result_of
+    from pcapdj.runtime.command import ended_in_order
 
+    if not mount_that_may_hang(os.fsencode(path)):
+        with ended_in_order():
+            return _password(path)
     return result_of(partial(_password, path))
 
 

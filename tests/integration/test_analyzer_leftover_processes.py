@@ -18,6 +18,7 @@ from support.launcher_rig import COPY, Rig, connected, is_listening, is_running,
 from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import OpenStream
+from pcapdj.run.answering import WaitingProcesses
 from pcapdj.run.private_folder import private_folder
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.leftover_processes import end_leftover_commands, end_leftover_processes, mark_of
@@ -238,6 +239,61 @@ def test_a_tracer_that_is_traced_itself_is_killed_with_its_tracer(rig: Rig, sign
     assert "left 2 processes running, killed at the end of its stream: python" in rig.logged()
     assert not any(map(is_running, left_pids(rig)))
     assert stop(process) == 0
+
+
+def test_an_analyzer_of_which_a_thread_is_held_where_it_ends_is_killed(rig: Rig, signals: Signals) -> None:
+    """The kernel shows no tracer of the process then: its first thread has ended without one."""
+    thread = (
+        "import threading\nthread = threading.Thread(target=time.sleep, args=(600,), daemon=True)\n"
+        "thread.start()\nanalyzer = thread.native_id"
+    )
+    process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\n{thread}\ndaemon(trace){READ}")
+    opened = begun(rig, signals)
+    os.close(opened.write_end)
+    rig.clients[0].close()
+
+    assert stop(process) == 0
+    assert not any(map(is_running, left_pids(rig)))
+    assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
+
+
+# A daemon that is a file system in user space: it takes each request, and answers none but the first one
+SERVE: Final = """
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+os.mkdir("mounted")
+device = os.open("/dev/fuse", os.O_RDWR)
+assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
+assert libc.mount(None, b"/", None, 0x44000, None) == 0  # MS_REC | MS_PRIVATE
+options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % device
+assert libc.mount(b"own", b"mounted", b"fuse.own", 0, options) == 0
+def serve():
+    note("serves")
+    while True:
+        kind, unique = struct.unpack_from("<IQ", os.read(device, 1 << 18), 4)
+        if kind == 26:
+            reply = struct.pack("<IIIIHHIIHHI", 7, 31, 1 << 17, 0, 12, 9, 4096, 1, 0, 0, 0) + bytes(28)
+            os.write(device, struct.pack("<IiQ", 16 + len(reply), 0, unique) + reply)
+daemon(serve)
+os.close(device)
+"""
+
+
+def test_an_analyzer_that_waits_for_a_file_system_of_its_own_is_killed(
+    rig: Rig, signals: Signals, mount: FuseMount
+) -> None:
+    """A daemon of it serves that: no signal ends the wait, only the end of the daemon does."""
+    assert mount.folder.exists()  # this machine can mount one
+    process = rig.start_python(f"{DAEMON}{SERVE}{CRASH}\nos.stat('mounted/file')\n")
+    opened = begun(rig, signals)
+    waiting = WaitingProcesses(rig.analyzer_pid())
+    wait_until(lambda: waiting.look(time.monotonic()), "the analyzer to wait")
+    os.close(opened.write_end)
+    rig.clients[0].close()
+
+    assert stop(process) == 0
+    assert not any(map(is_running, left_pids(rig)))
+    assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """How every command ends: with its exit code, and one sentence instead of a traceback."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from typing import Annotated, Literal
 
 import pytest
 import typer
+from support.programs import require_program
+from support.roles_rig import children_of
 from support.rows import each_row
+from support.waiting import wait_until
 
 from pcapdj.runtime.command import exit_code_of, lines_of, new_app, run_command
 from pcapdj.runtime.errors import (
@@ -24,6 +28,7 @@ from pcapdj.runtime.errors import (
     StoreDenied,
     StoreUnavailable,
 )
+from pcapdj.runtime.interpreter import pcapdj_command
 
 
 def app_that(action: object) -> typer.Typer:
@@ -299,6 +304,50 @@ with ended_in_order():
         process.send_signal(signal.SIGTERM)
 
     assert (seen, process.returncode) == (b"1\n", -signal.SIGTERM)
+
+
+def in_a_container(*words: str | Path, stops: signal.Signals) -> tuple[int, bytes]:
+    """Stop a command that is the first process of a PID namespace once it handles signals, or waits.
+
+    Returns:
+        Its exit code, and what it printed on stderr.
+    """
+    unshare = [require_program("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc"]
+    with subprocess.Popen([*unshare, *words], stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        wait_until(lambda: children_of(process.pid), "the command to start")
+        [command] = children_of(process.pid)
+        mask = 1 << stops - 1
+        caught = re.compile(r"SigCgt:\s*([0-9a-f]+)")
+        status = Path(f"/proc/{command}/status")
+        wait_until(lambda: int(caught.search(status.read_text())[1], 16) & mask, "it to handle the signal")  # type: ignore[index]
+        os.kill(command, stops)
+        printed = process.stderr.read()
+    return process.returncode, printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a PID namespace")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_the_first_process_of_a_container_ends_on_a_signal(number: signal.Signals) -> None:
+    """The kernel sends such a process no signal that it does not handle, and it cannot end itself by one."""
+    code = (
+        "import signal\nfrom pcapdj.runtime.command import ended_in_order, run_command\n"
+        "with ended_in_order():\n    run_command('pcapdj it', signal.pause)"
+    )
+
+    assert in_a_container(sys.executable, "-c", code, stops=number) == (128 + number, b"")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a PID namespace")
+def test_a_role_in_a_container_ends_while_it_waits_before_it_handles_signals(tmp_path: Path) -> None:
+    """Here for its password, which comes through a pipe that nobody writes to."""
+    pipe = tmp_path / "password"
+    os.mkfifo(pipe, 0o600)
+    words = ["dispatch", "-b", str(tmp_path / "p"), "--redis-password-file", str(pipe)]
+
+    ended = in_a_container(*pcapdj_command(words[0]), *words[1:], stops=signal.SIGTERM)
+
+    assert ended == (128 + signal.SIGTERM, b"")
 
 
 @each_row(
