@@ -34,14 +34,13 @@ from pcapdj.runtime.command import end_by, end_process, ended_in_order, run_comm
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.mounts import any_may_hang, reading_may_hang
-from pcapdj.runtime.process import die_with, die_with_supervisord
+from pcapdj.runtime.process import be_watched, die_with, die_with_supervisord
 from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
 
 T = TypeVar("T")
 
 _STOP_LIMIT_S: Final = 0.8
 _KILL_LIMIT_S: Final = 0.3  # the signal ends it, unless a call hangs
-_TERMINAL_S: Final = 0.1  # Ctrl-C goes to both processes
 _LONGEST_WAIT_S: Final = 60.0
 _BEAT_S: Final = 1.0
 _LATE_S: Final = 2.5  # a busy machine delays a beat
@@ -315,6 +314,7 @@ def _run_watching(work: Callable[[], int | None], beats: mmap.mmap) -> int | Non
     """Do the work of a role, in a child: `heartbeat_s` depends on when the parent ran."""
     global _beats  # noqa: PLW0603 - of this process, as its parent is
     _beats = beats
+    be_watched()
     return work()
 
 
@@ -345,9 +345,7 @@ def _wait_for(
                     os.kill(child, each)
                 _BEAT.pack_into(beats, 0, time.monotonic())
         except Stopped:
-            has_ended = signals.stop is signal.SIGINT and select.select([ended], [], [], _TERMINAL_S)[0]
-            if not has_ended:
-                os.kill(child, signals.stop)
+            os.kill(child, signals.stop)
             if not select.select([ended], [], [], _STOP_LIMIT_S)[0]:
                 return None
         except BaseException:  # the terminal was closed: the child removes what is not complete

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.option_values import convert_only_what_differs
+from pcapdj.runtime.process import ignore_further
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
 from pcapdj.runtime.streams import (
     OutputFailed,
@@ -156,7 +157,8 @@ def ended_in_order() -> Iterator[None]:
         end_by(ended.number)
     finally:
         for each, handler in taken.items():
-            signal.signal(each, handler)
+            if signal.getsignal(each) is _end:
+                signal.signal(each, handler)
 
 
 def end_by(number: int) -> NoReturn:
@@ -165,15 +167,19 @@ def end_by(number: int) -> NoReturn:
     Nothing happens if the signal is blocked, or if this is the first process of a container, which gets none
     that it does not handle (pid_namespaces(7)): then it ends with the exit code that shells have for that.
     """
+    with suppress(OSError):  # SIGKILL
+        signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)
 
 
 def _end(number: int, _frame: object) -> None:
     discard_if_stuck()
+    is_last = ignore_further(_ENDING)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    signal.signal(number, signal.SIG_DFL)
+    if not is_last:
+        signal.signal(number, signal.SIG_DFL)
     raise _EndedBy(number)
 
 

@@ -39,7 +39,7 @@ from pcapdj.runtime.errors import PcapdjError, Stopped
 from pcapdj.runtime.foreign_files import is_folder
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.process_tree import FoundProcess, find_process
+from pcapdj.runtime.process_tree import FoundProcess, ancestors_of, find_process
 from pcapdj.runtime.signals import HasFileno, Waits
 
 MARK: Final = "PCAPDJ_ANALYZER_OF"
@@ -110,10 +110,12 @@ def _end(is_leftover: Callable[[Path], bool], waits: Waits | None) -> list[Found
 def _end_here(is_leftover: Callable[[Path], bool]) -> tuple[list[FoundProcess], bool]:
     """Do it; return also whether each process was looked at."""
     left: dict[tuple[int, int], FoundProcess] = {}
+    spared = {os.getpid(), *ancestors_of(os.getpid())}  # a role that an analyzer's script starts has its mark
     began_s, is_whole = time.monotonic(), True
     while is_whole:
         killed: list[FoundProcess] = []
-        is_whole = _look_at_all(is_leftover, killed, began_s + _SEARCH_LIMIT_S)
+        waiting = deque(each for each in Path("/proc").glob("[0-9]*") if int(each.name) not in spared)
+        is_whole = _look_at_all(waiting, is_leftover, killed, began_s + _SEARCH_LIMIT_S)
         left |= {(each.pid, each.start): each for each in killed}
         if not killed or time.monotonic() > began_s + _LIMIT_S:
             break
@@ -121,9 +123,11 @@ def _end_here(is_leftover: Callable[[Path], bool]) -> tuple[list[FoundProcess], 
     return list(left.values()), is_whole
 
 
-def _look_at_all(is_leftover: Callable[[Path], bool], killed: list[FoundProcess], until_s: float) -> bool:
+def _look_at_all(
+    waiting: deque[Path], is_leftover: Callable[[Path], bool], killed: list[FoundProcess], until_s: float
+) -> bool:
     """Look at each process, in another thread where one does not answer; report whether all have answered."""
-    waiting, answer = deque(Path("/proc").glob("[0-9]*")), True
+    answer = True
     while waiting and time.monotonic() < until_s:
         look = threading.Thread(target=_look_at_each, args=(waiting, is_leftover, killed), daemon=True)
         look.start()
@@ -146,7 +150,7 @@ def _look_at_each(
 def _kill_if_left(process: Path, is_leftover: Callable[[Path], bool], killed: list[FoundProcess]) -> None:
     with suppress(OSError):
         pid = int(process.name)
-        if pid == os.getpid() or not is_leftover(process):
+        if not is_leftover(process):
             return
         descriptor = os.pidfd_open(pid)
         try:

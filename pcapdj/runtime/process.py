@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,30 @@ _JOIN_SESSION_KEYRING = 1
 _KEYCTLS = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 KEYCTL = _KEYCTLS.get(os.uname().machine, 0) if sys.maxsize > 1 << 32 else 0
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child of a fork should load nothing
+
+
+_is_watched = False  # this process: its parent passes stop signals on, and kills it if it does not end
+
+
+def be_watched() -> None:
+    """Let a second stop signal do nothing in this process from now on.
+
+    The terminal, timeout(1) and systemd stop a child and its parent, which passes the signal on.
+    """
+    global _is_watched  # noqa: PLW0603 - of this process
+    _is_watched = True
+
+
+def ignore_further(stops: Iterable[int]) -> bool:
+    """Let these signals do nothing from now on, if this process is watched; report whether it is."""
+    if _is_watched:
+        for number in stops:
+            signal.signal(number, _do_nothing)
+    return _is_watched
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    """Not SIG_IGN: programs that this process starts would inherit that."""
 
 
 def die_with_parent(number: int = signal.SIGTERM) -> None:

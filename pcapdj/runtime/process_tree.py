@@ -135,6 +135,15 @@ def descendants_of(pid: int | str = "self") -> Iterator[int]:
         yield each
 
 
+def ancestors_of(pid: int) -> list[int]:
+    """Return the parent of a process, the parent of that, and so on."""
+    pids: list[int] = []
+    while (found := find_process(pid)) and found.parent:
+        pid = found.parent
+        pids.append(pid)
+    return pids
+
+
 def is_withheld(pid: int) -> bool:
     """Report whether a child has ended, and a descendant of this process keeps that from it.
 

@@ -15,12 +15,17 @@ from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
 from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.process import ignore_further
 from pcapdj.runtime.streams import discard_if_stuck
 
 T = TypeVar("T")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ITEMS_AT_ONCE: Final = 1000  # a stat(2) of each takes some milliseconds
+
+_is_watched = (
+    False  # of this process: its parent passes stop signals on, and ends it if it does not end itself
+)
 
 
 class HasFileno(Protocol):
@@ -161,12 +166,15 @@ def handled(
         previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         previous = {number: signal.signal(number, on_stop) for number in stops}
         previous |= {number: signal.signal(number, _only_wake) for number in others}
+        received = Signals(reader, stops)
         try:
-            yield Signals(reader, stops)
+            yield received
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(previous_fd)
+            if received.stop_count:
+                ignore_further(stops)
 
 
 def _only_wake(_number: int, _frame: object) -> None:

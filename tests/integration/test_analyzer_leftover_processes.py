@@ -494,6 +494,22 @@ def test_a_process_whose_file_system_hangs_does_not_hold_the_search(
         assert container.poll() is None
 
 
+def test_the_search_spares_those_who_have_started_it(tmp_path: Path) -> None:
+    """A launcher that a script of an analyzer starts has the same mark, and so has that script."""
+    pipe = tmp_path / "stream.pcap"
+    code = SEARCHED.format(str(pipe))
+    script = (
+        'import subprocess, sys; sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)'
+    )
+    environment = os.environ | mark_of(pipe) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with marked(pipe) as left:
+        command = [sys.executable, "-c", script, code]
+
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, f"[{left.pid}]\n")
+
+
 def test_a_stop_signal_ends_the_search(signals: Signals) -> None:
     """The role that begins with it is to end; processes of other users can make the search last."""
     os.kill(os.getpid(), signal.SIGTERM)

@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,9 +13,9 @@ import pytest
 from support.descriptors import open_descriptors
 from support.waiting import wait_until
 
-from pcapdj.runtime.child_process import result_of, run_role
+from pcapdj.runtime.child_process import result_of, run_reader, run_role
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
-from pcapdj.runtime.signals import handled
+from pcapdj.runtime.signals import STOP_SIGNALS, handled
 
 
 def test_a_result_of_any_size_arrives_and_leaves_nothing() -> None:
@@ -110,3 +112,39 @@ def test_a_child_that_is_waited_for_starts_no_second_one() -> None:
 def test_a_result_without_handlers_of_signals_arrives() -> None:
     """A role that has not begun waits so: any signal ends it as the system does."""
     assert result_of(lambda: b"x" * 200_000) == b"x" * 200_000
+
+
+def twice(wait: Callable[[], object]) -> int:
+    """Wait for a stop; a second one arrives while the work ends. Return 7 if that ended nothing."""
+    wait()
+    for number in STOP_SIGNALS:
+        os.kill(os.getpid(), number)
+    return 7
+
+
+def in_handlers() -> None:
+    """Wait as a role."""
+    with handled() as signals, suppress(Stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
+        signals.wait(60)
+
+
+def in_order() -> None:
+    """Wait as a command."""
+    with suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+
+
+@pytest.mark.parametrize("wait", [in_handlers, in_order])
+def test_a_signal_to_both_processes_is_one_stop(wait: Callable[[], object]) -> None:
+    """As timeout(1) and systemd send it; the parent passes it on, while the child may be ending already."""
+    assert ended(lambda: run_reader("it", lambda: twice(wait)) or 0) == 7
+
+
+def ended(work: Callable[[], int]) -> int:
+    """Do the work in a process of its own, which does not stop the tests; return its exit code."""
+    child = os.fork()
+    if not child:
+        os._exit(work())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -72,7 +72,7 @@ WAITS = [
     ("console.disk_lines", "_SLOWEST", 86_400 * 30, 86_400 * 30, "a limit further away than a month"),
     (
         "analyzer.process",
-        "_TRACER_GRACE_S",
+        "_END_GRACE_S",
         0.5,
         5,
         "a debugger asks for an end before; a stream ends all the same",
