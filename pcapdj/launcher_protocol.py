@@ -46,6 +46,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pcapdj.runtime.descriptors import receive_descriptors, send_descriptors
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import MOST_BYTES, decode_object
 from pcapdj.runtime.numbers import counted
@@ -264,7 +265,7 @@ def send_message(connection: socket.socket, content: bytes, descriptors: Sequenc
     Raises:
         OSError: the other end is gone, or does not read.
     """
-    socket.send_fds(connection, [content], list(descriptors), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+    send_descriptors(connection, content, descriptors)
 
 
 def receive_message(connection: socket.socket) -> Message | None:
@@ -276,22 +277,17 @@ def receive_message(connection: socket.socket) -> Message | None:
         OSError: the connection broke.
     """
     try:
-        content, descriptors, flags, _ = _receive(connection)
+        received = receive_descriptors(connection, MESSAGE_LIMIT_BYTES, DESCRIPTOR_LIMIT)
     except ConnectionResetError:  # comes once, before the last messages: the other end left requests unread
-        content, descriptors, flags, _ = _receive(connection)
-    message = Message(content, tuple(descriptors))
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        received = receive_descriptors(connection, MESSAGE_LIMIT_BYTES, DESCRIPTOR_LIMIT)
+    message = Message(received.content, tuple(received.descriptors))
+    if received.is_cut:
         message.discard()
         raise BadMessage("a message has too many bytes or descriptors")
-    if not content:  # the end of the connection; the protocol has no empty message
+    if not message.content:  # the end of the connection; the protocol has no empty message
         message.discard()
         return None
     return message
-
-
-def _receive(connection: socket.socket) -> tuple[bytes, list[int], int, object]:
-    flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-    return socket.recv_fds(connection, MESSAGE_LIMIT_BYTES, DESCRIPTOR_LIMIT, flags)
 
 
 def close_descriptors(descriptors: Sequence[int]) -> None:

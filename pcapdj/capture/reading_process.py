@@ -29,6 +29,7 @@ from pcapdj.capture.files import OpenFile, open_file, open_regular
 from pcapdj.capture.folder_state import folder_state, removed_files
 from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.capture.storage import FolderState
+from pcapdj.runtime.descriptors import receive_descriptors, send_descriptors
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.interpreter import module_command
@@ -284,7 +285,7 @@ def _reap(pid: int) -> None:
 
 def _send(connection: socket.socket, message: object, descriptors: Sequence[int] = ()) -> None:
     data = pickle.dumps(message)
-    socket.send_fds(connection, [len(data).to_bytes(_LENGTH_BYTES, "little")], descriptors)
+    send_descriptors(connection, len(data).to_bytes(_LENGTH_BYTES, "little"), descriptors)
     connection.sendall(data)
 
 
@@ -295,7 +296,7 @@ def _receive(connection: socket.socket, wait: Callable[[], None]) -> tuple[Any, 
     while len(message) < wanted_bytes:
         left_bytes = wanted_bytes - len(message)
         try:
-            part, received, *_ = socket.recv_fds(connection, left_bytes, 1, socket.MSG_CMSG_CLOEXEC)
+            part, received, _ = receive_descriptors(connection, left_bytes, 1, waits=True)
         except BlockingIOError:
             wait()
             continue

@@ -213,22 +213,38 @@ def test_a_compressed_capture_that_hangs_does_not_delay_the_end(trio: Trio, moun
     assert trio.streams() == [classic(content)]
 
 
-def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio) -> None:
-    """Not the pipe, the launcher's socket, a lock, nor its output; it ends with the dispatcher."""
+@pytest.mark.parametrize("begins", ["before the stream", "in the stream"])
+def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio, mount: FuseMount, begins: str) -> None:
+    """Not the pipe, the launcher's socket, a lock, nor its output; it ends with the dispatcher.
+
+    With the pipe the analyzer would wait for the end of its input until that process ends.
+    """
     trio.brake.touch()
     trio.start_all()
     trio.await_copied(30_000)
-    [reading] = children_of(trio.processes["dispatcher"].pid)
+    if begins == "in the stream":
+        trio.kill("dispatcher")
+        mount.hang()  # there is more to read
+        trio.start("dispatcher")
+        trio.brake.unlink()
+    dispatcher = trio.processes["dispatcher"].pid
+    wait_until(lambda: children_of(dispatcher), "the reading process to begin")
+    [reading] = children_of(dispatcher)
+    name = str(trio.folder / "fuse" / "mounted" / "1.pcap")
+    wait_until(lambda: name in opened_by(reading), "it to open the capture")
 
-    opened = [str(each.readlink()) for each in Path(f"/proc/{reading}/fd").iterdir()]
+    opened = opened_by(reading)
 
     assert len([each for each in opened if each.startswith("socket:")]) == 1
-    assert {each for each in opened if not each.startswith("socket:")} == {
-        "/dev/null",
-        str(trio.folder / "fuse" / "mounted" / "1.pcap"),
-    }
+    assert {each for each in opened if not each.startswith("socket:")} == {"/dev/null", name}
+    mount.go_on()
     trio.kill("dispatcher")
     wait_until(lambda: not Path(f"/proc/{reading}").exists(), "the reading process to end")
+
+
+def opened_by(pid: int) -> list[str]:
+    """Return what a process has open."""
+    return [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
 
 
 @pytest.mark.long
