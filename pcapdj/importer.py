@@ -1,7 +1,6 @@
 """The importer: puts capture files into the queue, each once; with `--watch`, also those that arrive later.
 
-It owns nothing but its memory of the folders it watches. Names are queued as absolute paths; links in them
-stay.
+It owns nothing but its memory of the folders it watches. Names are queued as absolute paths with links.
 
 A file is queued if it begins like a capture and is not queued, current, or fed already, under whatever name
 (`inbox.queueing`); a rotation that uses a name again makes a new file. Files that arrive together are queued
@@ -69,7 +68,7 @@ from pcapdj.store.queue_check import QueueCheck
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retention import DAY_S, Retention
 from pcapdj.store.retrying import RetryingStore
-from pcapdj.store.server import warn_of_losses
+from pcapdj.store.server import unwritten_changes, warn_of_losses
 
 events = EventLog("importer")
 app = new_app()
@@ -186,6 +185,8 @@ def import_once(  # noqa: PLR0913 - the options
     for sentence in [*listing.notes, *refusal_sentences(listing.refused), *report_sentences(report)]:
         print_lines(f"pcapdj import: {sentence}", to_stderr=True)
     print_lines(summary(Counter((outcomes | report.outcomes).values()), len(listing.refused)))
+    if sentence := unwritten_changes(store):
+        raise StoreUnavailable(sentence)
     return ExitCode.ERROR if any(refusal.is_fault for refusal in listing.refused) else ExitCode.OK
 
 

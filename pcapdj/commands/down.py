@@ -21,6 +21,7 @@ def down(roles: Roles = None) -> None:
     """
     supervisord = Supervisord(Path())
     unless_running(supervisord)
+    supervisord.check_redis_may_end(roles or [])
     if roles:
         supervisord.stop(roles)
         shown(supervisord.settled(roles, STOP_S))

@@ -22,6 +22,7 @@ def restart(roles: Roles = None) -> None:
     supervisord = Supervisord(Path())
     supervisord.check_files()
     unless_running(supervisord)
+    supervisord.check_redis_may_end(roles or [])
     supervisord.stop(roles or [])
     supervisord.settled(roles or [], STOP_S)
     supervisord.start(roles or [])

@@ -34,15 +34,20 @@ from pcapdj.console.screen import print_lines
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, unix_url
 from pcapdj.runtime.trust import has_service
 from pcapdj.service import CONF, check_supervisords_files, configuration_parser
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
+from pcapdj.store.server import unwritten_changes
 
 _BEGIN_S: Final = 20.0  # it runs within a second; later only on a very busy machine
 _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
 _LOOK_S: Final = 0.1
 _LAST_LINE_BYTES: Final = 400
 _MOST_CONF_BYTES: Final = 1 << 20
+_REDIS: Final = "redis"  # the program of the embedded server
 _UNSETTLED: Final = ("STARTING", "BACKOFF", "STOPPING", "UNKNOWN")
 
 
@@ -142,6 +147,23 @@ class Supervisord:
             CannotCreate: as `service.check_supervisords_files`.
         """
         check_supervisords_files(self._folder)
+
+    def check_redis_may_end(self, names: Collection[str]) -> None:
+        """Refuse the end of the embedded Redis while it would lose what it has accepted.
+
+        Args:
+            names: of the programs that end; none: all.
+
+        Raises:
+            PcapdjError: its latest changes are only in its memory.
+        """
+        if names and _REDIS not in names:
+            return
+        socket = unix_url(str(self._folder / SOCKET_IN_LAYOUT))
+        if sentence := unwritten_changes(Store(socket, Keys())):
+            raise PcapdjError(
+                sentence, hint="Make room, and repeat the command. supervisorctl ends it anyway."
+            )
 
     def check_configured(self, names: Collection[str]) -> None:
         """Check names of programs against supervisord.conf, before supervisord is started for them.

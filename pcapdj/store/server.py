@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.signals import Waits
@@ -94,6 +94,25 @@ def _disk_risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str
         yield "appendfsync is no: a power loss may lose the last half minute of names; use everysec"
     elif settings.get("appendfsync") == "always":
         yield "appendfsync is always: the server exits when its disk is full; everysec makes it wait instead"
+
+
+def unwritten_changes(store: Store) -> str:
+    """Return a sentence if the latest changes are only in the server's memory; empty: not, or not known.
+
+    Redis answers in the same round of its loop in which its file gets no room, and takes no writes after it.
+    When it ends, also in order, what it could not write is lost (measured: 20 of 20 names that it had just
+    accepted). Source: redis.io, INFO, `aof_last_write_status`.
+    """
+    try:
+        found: dict[str, Any] = store.call(lambda client: client.info("persistence"))
+    except PcapdjError:
+        return ""
+    if found.get("aof_last_write_status") != "err":
+        return ""
+    return (
+        "Redis cannot write to its disk: its latest changes are only in its memory, and are lost if it ends."
+        " It writes them a second after there is room again."
+    )
 
 
 def sharing_risks(store: Store, *, has_roots: bool) -> Iterator[str]:

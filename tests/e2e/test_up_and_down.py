@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from support import forkserver
+from support.captures import Record, classic
+from support.mounts import fill, memory_mount
 from support.service_rig import environment, processes_about, programs_in
 from support.waiting import wait_until
 
@@ -86,6 +88,36 @@ def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
         "The service has ended.",
     ]
     assert states(folder) == {}
+
+
+@pytest.mark.slow
+def test_a_service_does_not_end_while_redis_has_names_only_in_its_memory(folder: Path) -> None:
+    """Redis accepts what it then cannot write to a full disk; its end would lose that, also in order."""
+    conf = folder / "supervisord.conf"
+    before, _, roles = conf.read_text().partition("[program:consumer]")
+    conf.write_text(before)  # of the roles only Redis
+    assert "[program:importer]" in roles
+    (folder / "1.pcap").write_bytes(classic([Record()]))
+    with memory_mount(folder, "2m", folder / "var" / "redis"):
+        (folder / "var" / "redis").chmod(0o700)
+        started = pcapdj(folder, "up")
+        filling = fill(folder / "var" / "redis")
+        imported = pcapdj(folder, "import", "1.pcap")
+        refused = [pcapdj(folder, *words) for words in (["down"], ["restart"], ["down", "redis"])]
+        filling.unlink()
+        wait_until(lambda: pcapdj(folder, "down")[0] == 0, "the service to end")
+        again = pcapdj(folder, "up")
+        queue = pcapdj(folder, "queue")
+        pcapdj(folder, "down")
+
+    assert (started[0], again[0]) == (0, 0), started
+    assert imported[0] == ExitCode.UNAVAILABLE
+    assert imported[1].startswith(
+        "1 queued, 0 already queued or fed, 0 not imported.\npcapdj import: Redis cannot"
+    )
+    assert {code for code, _ in refused} == {ExitCode.ERROR}
+    assert all("its latest changes are only in its memory" in printed for _, printed in refused)
+    assert "1.pcap" in queue[1]
 
 
 @pytest.mark.long
