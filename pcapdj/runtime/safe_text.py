@@ -147,6 +147,11 @@ def unix_url(path: str) -> str:
     return f"unix://{path.translate(_IN_URL)}"
 
 
+def as_bytes(value: str | float | bytes) -> bytes:
+    """Return a field's value as Redis keeps it."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
 def to_text(name: bytes) -> str:
     """Return the name as text for JSON; `to_name` gives the same bytes back."""
     return os.fsdecode(name)

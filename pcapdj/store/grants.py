@@ -11,10 +11,9 @@ from typing import Any, Final, Literal
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
+from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES, as_bytes
 from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash
 from pcapdj.store.client import Store
-from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.registration import registered, run_with_currents
 from pcapdj.store.samples import Sampler, disk_values
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.safe_text import as_bytes, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.failure_kinds import failure_kind
 from pcapdj.store.registration import Registration
@@ -291,11 +291,6 @@ def failure_entry(
     if error.offset is not None:
         entry["offset"] = error.offset
     return json.dumps({**entry, "attempt": attempt, "time_s": round(time.time(), 3)}).encode()
-
-
-def as_bytes(value: str | float | bytes) -> bytes:
-    """Return a field's value as Redis keeps it."""
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
 
 
 def entry_of(fields: Mapping[bytes, bytes]) -> QueueEntry:

@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.safe_text import as_bytes, to_text
 from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, Track, read_hash, read_list, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
-from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.journal import Conditions, read_journal
 from pcapdj.store.keys import SIGUSR1_MEMBER, Keys
 

@@ -13,10 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.safe_text import as_bytes, to_text
 from pcapdj.runtime.signals import Waits
 from pcapdj.store.client import Store
-from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.syncing import is_synced
 
 _SETTINGS: Final = ("appendonly", "appendfsync", "save", "maxmemory-policy")
