@@ -192,7 +192,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/restart.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
     "runtime/interpreter.py": "one command line that three rooms need",
-    "runtime/renaming.py": "one system call that Python does not have",
     "reclaim/proof.py": "what decides that a file is the fed one, apart from what is done with it",
     "capture/compressing.py": "the counterpart of decompress, which is as long as its library",
 }

@@ -88,8 +88,8 @@ class BoundFile:
             self.put_back()
             raise
 
-    def put_back(self) -> bool:
-        """Give what has that name its old name again; False: that is taken by now, and it keeps the other."""
+    def put_back(self) -> str:
+        """Give what has that name its old name again; return why it keeps that, as `put_back`."""
         return put_back(self.folder, self.base)
 
     def unlink(self) -> None:
@@ -123,15 +123,17 @@ class BoundFile:
             raise Withheld(refusal(exc)) from exc
 
 
-def put_back(folder: int, base: bytes) -> bool:
-    """Give a hidden file of an open folder its old name again; False: another file has it, or it refuses."""
+def put_back(folder: int, base: bytes) -> str:
+    """Give a hidden file of an open folder its old name again; return why that fails, empty if it has it."""
     try:
         rename_new(folder, PREFIX + base, base)
     except FileNotFoundError:  # it has it already
-        return True
-    except OSError:
-        return False
-    return True
+        return ""
+    except FileExistsError:
+        return "another file has its name now"
+    except OSError as exc:
+        return f"its name cannot be given back: {exc.strerror}"
+    return ""
 
 
 def _opened(folder: int, base: bytes) -> int:

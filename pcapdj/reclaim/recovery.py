@@ -5,7 +5,7 @@ second name.
 
     Redis has    the folder has     then
     copying      NAME               what there is of the copy under its hidden name is removed
-    begun        hidden             it gets its name again; the copy is removed
+    begun        hidden             it gets its name again, or has it already, too; the copy is removed
     begun        NAME               the copy is removed
     removing     hidden             as above
     removing     neither            it was unlinked: what became of it is written, the copy has one name only
@@ -115,12 +115,10 @@ def _recover_one(store: Store, unfinished: Unfinished, selected: Selected, stops
     inode = _inode_of(fields.get("identity"))
     hidden, there = inode_at(folder, PREFIX + base), inode_at(folder, base)
     outcome: Mapping[str, Any] | None = None
-    if hidden is not None and not put_back(folder, base):
+    if hidden is not None and (reason := put_back(folder, base)):
         if not is_removing or hidden != inode or not _is_fed(store, unfinished, stops):
             reclaims.release(store, reclaims.claims_of(fields))
-            sentence = (
-                f"{quoted(PREFIX + base)} is the capture {quoted(name)}, whose name another file has now."
-            )
+            sentence = f"{quoted(PREFIX + base)} is the capture {quoted(name)}: {reason}."
             events.error("reclaim_kept_hidden", sentence, name=name)
             return sentence
         os.unlink(PREFIX + base, dir_fd=folder)

@@ -167,10 +167,10 @@ class Remover:
 
     def _undo(self, file: Candidate, bound: BoundFile, copy: Copy | None, given: list[Claim]) -> None:
         """Put the file back. Where its name is taken by now, it stays hidden, and Redis keeps that."""
-        is_back = bound.put_back()
+        reason = bound.put_back()
         reclaims.release(self._store, given)
-        if not is_back:
-            sentence = f"Another file has its name: it is kept beside that as {quoted(bound.hidden)}."
+        if reason:
+            sentence = f"It is kept as {quoted(bound.hidden)}: {reason}."
             events.error("reclaim_kept_hidden", sentence, name=file.name)
             return
         if copy:

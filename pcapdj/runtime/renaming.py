@@ -1,8 +1,9 @@
 """Renames a file inside an open folder, without ever replacing another one.
 
 rename(2) replaces what has the new name. renameat2(2) with RENAME_NOREPLACE does not; where a file system
-or C library does not have that, link(2) and unlink(2) do the same in two steps: after a crash between them
-the file has both names. Source: rename(2), link(2).
+or C library does not have that, link(2) and unlink(2) do the same in two steps. After a crash between them
+the file has both names, and the next rename in either direction does the second step.
+Source: rename(2), link(2).
 """
 
 import ctypes
@@ -17,7 +18,7 @@ _renameat2: Final = getattr(_libc, "renameat2", None)  # musl has none
 
 
 def rename_new(folder: int, old: bytes, new: bytes) -> None:
-    """Give a file of this folder a new name.
+    """Give a file of this folder a new name; one that has both loses the old one.
 
     Args:
         folder: descriptor of the folder.
@@ -25,15 +26,25 @@ def rename_new(folder: int, old: bytes, new: bytes) -> None:
         new: the other one.
 
     Raises:
-        FileExistsError: the new name is taken.
+        FileExistsError: another file has the new name.
         OSError: it cannot be renamed.
     """
     number = _renamed(folder, old, new)
-    if number in _UNKNOWN:
+    if not number:
+        return
+    try:
+        if number not in _UNKNOWN:
+            raise OSError(number, os.strerror(number), old)
         os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-        os.unlink(old, dir_fd=folder)
-    elif number:
-        raise OSError(number, os.strerror(number), old)
+    except FileExistsError:
+        if not _is_one_file(folder, old, new):
+            raise
+    os.unlink(old, dir_fd=folder)
+
+
+def _is_one_file(folder: int, old: bytes, new: bytes) -> bool:
+    first, second = (os.stat(name, dir_fd=folder, follow_symlinks=False) for name in (old, new))
+    return os.path.samestat(first, second)
 
 
 def _renamed(folder: int, old: bytes, new: bytes) -> int:

@@ -12,6 +12,7 @@ from support.redis_server import answers
 from support.waiting import wait_until
 
 from pcapdj.capture.opening import open_capture
+from pcapdj.reclaim.recovery import recover
 from pcapdj.runtime.errors import StoreUnavailable
 from pcapdj.runtime.failpoints import RECLAIM_POINTS
 from pcapdj.runtime.signals import Signals
@@ -74,11 +75,11 @@ def test_a_kill_at_any_step_loses_nothing(
         assert b'"reclaiming"' not in (store.redis.hget(store.keys.fed, os.fsencode(path)) or b"")
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Path, packets: int = 200) -> bool:
     """Report whether a file has all packets of the capture."""
     with open_capture(os.fsencode(path), refuse_written=False) as capture:
         assert capture.native is not None
-        return sum(piece.totals.packets for piece in capture.pieces(capture.native)) == 200
+        return sum(piece.totals.packets for piece in capture.pieces(capture.native)) == packets
 
 
 def test_a_name_that_another_file_has_by_now_keeps_both(
@@ -100,6 +101,42 @@ def test_a_name_that_another_file_has_by_now_keeps_both(
     path.unlink()
     make_room(store, selected(tmp_path), signals, tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("point", ["reclaim.hidden", "reclaim.confirmed"])
+def test_a_kill_between_the_two_steps_of_a_rename_leaves_one_name(
+    store: Store, tmp_path: Path, signals: Signals, point: str
+) -> None:
+    """Where renames are a link and an unlink, the capture has both names: it is put back, not another one."""
+    path = write_capture(tmp_path / "1.pcap")
+    feed(store, path)
+    assert command(store, tmp_path, "delete", fault=f"{point}:1:kill") == -9
+    path.hardlink_to(tmp_path / ".pcapdj-reclaim.1.pcap")
+
+    assert recover(store, selected(tmp_path), signals) == []
+    assert names_in(tmp_path) == ["1.pcap"]
+    assert is_whole(path, 20)
+    assert (store.redis.exists(store.keys.reclaiming), reclaimed(store)) == (0, {})
+
+    make_room(store, selected(tmp_path), signals, tmp_path)
+    assert names_in(tmp_path) == []
+
+
+def test_a_capture_on_a_disk_that_refuses_is_reported_as_that(
+    store: Store, tmp_path: Path, signals: Signals
+) -> None:
+    """No other file has its name; once the disk takes writes again, it is put back."""
+    with memory_mount(tmp_path) as mount:
+        feed(store, write_capture(mount.folder / "1.pcap"))
+        assert command(store, mount.folder, "delete", fault="reclaim.hidden:1:kill") == -9
+
+        mount.set_writable(False)
+        (sentence,) = recover(store, selected(mount.folder), signals)
+        assert sentence.endswith("1.pcap': its name cannot be given back: Read-only file system.")
+
+        mount.set_writable(True)
+        assert recover(store, selected(mount.folder), signals) == []
+        assert names_in(mount.folder) == ["1.pcap"]
 
 
 def test_a_capture_that_was_about_to_be_unlinked_is_unlinked_if_it_is_what_was_fed(

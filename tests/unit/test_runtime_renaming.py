@@ -43,6 +43,19 @@ def test_a_name_that_is_taken_is_not_replaced(folder: int, tmp_path: Path) -> No
     assert (tmp_path / "link").is_symlink()
 
 
+def test_a_file_that_a_dead_process_left_with_both_names_loses_the_old_one(
+    folder: int, tmp_path: Path
+) -> None:
+    """It died between link and unlink; who renames on, or back, completes it."""
+    (tmp_path / "c").hardlink_to(tmp_path / "a")
+    renaming.rename_new(folder, b"a", b"c")
+    (tmp_path / "a").hardlink_to(tmp_path / "c")
+    renaming.rename_new(folder, b"c", b"a")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert ((tmp_path / "a").read_text(), (tmp_path / "a").stat().st_nlink) == ("a", 1)
+
+
 def test_a_missing_file_cannot_be_renamed(folder: int) -> None:
     """The error names why."""
     with pytest.raises(FileNotFoundError) as error:
