@@ -3,14 +3,21 @@
 Not even SIGKILL ends a process in such a call. It may happen where another machine or another process
 answers: NFS, CIFS, FUSE and the like. This module makes no such call: it follows a path from the root, part
 by part, while the file systems are local, and looks it up in the list of mounts. statfs(2) would hang with
-the file system. Source: proc_pid_mountinfo(5).
+the file system.
+
+Who owns a folder on the way can exchange it for a link at any moment. So each part is opened below the
+descriptor of the part before, no link is left to the kernel to follow, and before anything is looked up in a
+folder, the kernel has said on which mount its descriptor is. O_PATH asks no file system about its own root.
+Before Linux 5.14 a role that does not run as root cannot see that, and goes by the list of mounts alone.
+Source: proc_pid_mountinfo(5), proc_pid_fdinfo(5) "mnt_id", open(2) "O_PATH".
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 # All others may hang, also those that are not invented yet. The kernel itself answers for the last ones.
@@ -32,6 +39,9 @@ _MOST_LINKS: Final = 40  # as the kernel
 _CURRENT: Final = b"/proc/self/cwd"  # also of a folder that was removed, which getcwd(3) has no name for
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+_PART_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOUNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+_FDINFO_BYTES: Final = 4096
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
@@ -45,6 +55,18 @@ class MountPoint(NamedTuple):
 
     place: bytes
     may_hang: bool
+
+
+class Mounts(dict[bytes, bytes]):
+    """The type of the file system at each mount point; of several at one, the one on top.
+
+    Attributes:
+        by_id: mount point and type, also of those that are covered.
+    """
+
+    def __init__(self, lines: Sequence[tuple[bytes, bytes, bytes]] = ()) -> None:
+        super().__init__((place, kind) for _, place, kind in lines)
+        self.by_id: Final = {number: (place, kind) for number, place, kind in lines}
 
 
 def mount_that_may_hang(path: bytes) -> bytes | None:
@@ -89,18 +111,21 @@ def any_mount_may_hang() -> bool:
 def any_may_hang(paths: Iterable[bytes]) -> bool:
     """Report whether a call about one of these paths may hang; mounts and folders are looked at once."""
     mounts = present_mounts()
-    mount_names = set(map(os.path.basename, mounts))
-    folders = dict[bytes, bool]()
+    mount_names = {b"", b"..", *map(os.path.basename, mounts)}
+    folders = defaultdict[bytes, list[bytes]](list)
     for path in paths:
         folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = mount_of(folder, mounts).may_hang
-        if folders[folder]:
-            return True
-        leads_elsewhere = name in {b"", b"..", *mount_names} or os.path.islink(path)  # noqa: PTH114 - bytes
-        if leads_elsewhere and mount_of(path, mounts).may_hang:
-            return True
-    return False
+        folders[folder].append(name)
+    return any(_one_may_hang(folder, names, mount_names, mounts) for folder, names in folders.items())
+
+
+def _one_may_hang(folder: bytes, names: Iterable[bytes], mount_names: set[bytes], mounts: Mounts) -> bool:
+    with followed(folder, mounts) as (mount, way):
+        return mount.may_hang or any(
+            (name in mount_names or way.leads_elsewhere(name))
+            and mount_of(os.path.join(folder, name), mounts).may_hang  # noqa: PTH118 - bytes
+            for name in names
+        )
 
 
 def reading_may_hang(paths: Sequence[bytes]) -> bool:
@@ -111,7 +136,7 @@ def reading_may_hang(paths: Sequence[bytes]) -> bool:
     return any_mount_may_hang() or any(map(os.path.isdir, paths))
 
 
-def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountPoint:
+def mount_of(path: bytes, mounts: Mounts | None = None) -> MountPoint:
     """Return the file system that a path leads to, without a call about one that may hang.
 
     Where the path leads to nothing, or into a file system that may hang, it is followed no further.
@@ -120,45 +145,199 @@ def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountP
         path: absolute or relative.
         mounts: `present_mounts`, for who asks about many paths; None: they are read.
     """
-    mounts = present_mounts() if mounts is None else mounts
-    place, links = b"/", 0
-    parts = os.path.join(_CURRENT, path).split(b"/")  # noqa: PTH118 - bytes
-    while parts:
-        part = parts.pop(0)
-        if part == b"..":
-            place = os.path.dirname(place)  # noqa: PTH120 - bytes
-        elif part not in {b"", b"."}:
-            place = os.path.join(place, part)  # noqa: PTH118 - bytes
-        if mounts.get(place, _UNLISTED) not in _LOCAL_TYPES:
-            return MountPoint(place, may_hang=True)
+    with followed(path, mounts) as (mount, _):
+        return mount
+
+
+@contextmanager
+def followed(
+    path: bytes, mounts: Mounts | None = None, entered: Collection[bytes] = ()
+) -> Iterator[tuple[MountPoint, "Way"]]:
+    """Yield the file system of a path as `mount_of`, and the way to what it leads to.
+
+    Args:
+        path: absolute or relative.
+        mounts: as `mount_of`.
+        entered: mount points of file systems that are asked, though they may hang.
+    """
+    way = Way(present_mounts() if mounts is None else mounts, entered)
+    try:
+        yield way.follow(path), way
+    finally:
+        way.close()
+
+
+class Way:
+    """Follows a path by descriptors.
+
+    Args:
+        mounts: that are known; one that was mounted since is looked up.
+        entered: as `followed`.
+
+    Attributes:
+        descriptor: of where it has come to (O_PATH), which may be asked for its status; -1: it leads to
+            nothing, or into a file system that may hang.
+    """
+
+    def __init__(self, mounts: Mounts, entered: Collection[bytes] = ()) -> None:
+        self._mounts = mounts
+        self._entered = entered
+        self.descriptor = _opened_root()
+
+    def follow(self, path: bytes) -> MountPoint:
+        """Go along a path, and return where it leads."""
+        place, links = b"/", 0
+        parts = os.path.join(_CURRENT, path).split(b"/")  # noqa: PTH118 - bytes
         try:
-            target = os.readlink(place)  # noqa: PTH115 - bytes
-        except (OSError, ValueError):  # it is no link, or the name has a NUL byte
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            break
-        place = b"/" if target.startswith(b"/") else os.path.dirname(place)  # noqa: PTH120 - bytes
-        parts[:0] = target.split(b"/")
-    while place != b"/" and place not in mounts:
-        place = os.path.dirname(place)  # noqa: PTH120 - bytes
-    return MountPoint(place, may_hang=False)
+            while parts:
+                part = parts.pop(0)
+                if part == b"..":
+                    place = os.path.dirname(place)  # noqa: PTH120 - bytes
+                elif part not in {b"", b"."}:
+                    place = os.path.join(place, part)  # noqa: PTH118 - bytes
+                self._check(place, self._mounts.get(place, _UNLISTED))
+                if not (target := self._stepped(part)):
+                    continue
+                links += 1
+                if links > _MOST_LINKS:
+                    self.close()
+                    break
+                place = self._begin_again() if target.startswith(b"/") else os.path.dirname(place)  # noqa: PTH120 - bytes
+                parts[:0] = target.split(b"/")
+        except _MayHang as exc:
+            self.close()
+            return MountPoint(exc.place, may_hang=True)
+        while place != b"/" and place not in self._mounts:
+            place = os.path.dirname(place)  # noqa: PTH120 - bytes
+        return MountPoint(place, self._mounts.get(place, _UNLISTED) not in _LOCAL_TYPES)
+
+    def leads_elsewhere(self, name: bytes) -> bool:
+        """Report whether a name in the folder that was come to is a link, or may hang."""
+        try:
+            inner, target = self._opened(name)
+        except _MayHang:
+            return True
+        except (OSError, ValueError):
+            return False
+        os.close(inner)
+        return bool(target)
+
+    def status(self, name: bytes) -> os.stat_result | None:
+        """Return the status of a name in that folder; None: it is a link, or on a file system that may hang.
+
+        Raises:
+            OSError, ValueError: it is not there.
+        """
+        try:
+            inner, target = self._opened(name)
+        except _MayHang:
+            return None
+        try:
+            return None if target else os.fstat(inner)
+        finally:
+            os.close(inner)
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _begin_again(self) -> bytes:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = _opened_root()
+        return b"/"
+
+    def _stepped(self, part: bytes) -> bytes:
+        """Step to the next part, or return where that leads as a link; a way that has ended stays so."""
+        if part in {b"", b"."} or self.descriptor < 0:
+            return b""
+        try:
+            inner, target = self._opened(part)
+        except (OSError, ValueError):  # it is not there, or the name has a NUL byte
+            self.close()
+            return b""
+        os.close(inner if target else self.descriptor)
+        self.descriptor = self.descriptor if target else inner
+        return target
+
+    def _opened(self, part: bytes) -> tuple[int, bytes]:
+        """Return a part of the folder, open (O_PATH), and where it leads as a link; empty: it is none."""
+        inner = os.open(part, _PART_FLAGS, dir_fd=self.descriptor)
+        try:
+            self._check(*self._mount_of(inner))
+            with suppress(OSError):  # it is no link
+                return inner, os.readlink(b"", dir_fd=inner)
+        except BaseException:
+            os.close(inner)
+            raise
+        return inner, b""
+
+    def _mount_of(self, descriptor: int) -> tuple[bytes, bytes]:
+        """Return mount point and type of the file system of a descriptor."""
+        number = _mount_id_of(descriptor)
+        if known := self._mounts.by_id.get(number):
+            return known
+        # In a chroot the root is on no mount of the list, and on old kernels this user cannot see the number.
+        if not number or not self._mounts.by_id or number == _root_id():
+            return b"/", _UNLISTED
+        return present_mounts().by_id.get(number, (b"/", b""))
+
+    def _check(self, place: bytes, kind: bytes) -> None:
+        if kind not in _LOCAL_TYPES and place not in self._entered:
+            raise _MayHang(place)
 
 
-def present_mounts() -> Mapping[bytes, bytes]:
+class _MayHang(Exception):
+    def __init__(self, place: bytes) -> None:
+        self.place = place
+
+
+def _opened_root() -> int:
+    """Return a descriptor (O_PATH) of the root; -1: none is left, then no other one can be opened either."""
+    try:
+        return os.open(b"/", _PART_FLAGS)
+    except OSError:
+        return -1
+
+
+def _root_id() -> bytes:
+    root = os.open(b"/", _PART_FLAGS)
+    try:
+        return _mount_id_of(root)
+    finally:
+        os.close(root)
+
+
+def _mount_id_of(descriptor: int) -> bytes:
+    """Return the number of the mount that a descriptor is on; empty: the kernel does not say."""
+    try:
+        info = os.open(b"/proc/self/fdinfo/%d" % descriptor, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        found = _MOUNT_ID.search(os.read(info, _FDINFO_BYTES))
+    finally:
+        os.close(info)
+    return found[1] if found else b""
+
+
+def present_mounts() -> Mounts:
     """Return the type of the file system at each mount point; empty: the list cannot be read."""
     try:
         return mounted_types(_read(_MOUNTINFO))
     except OSError:
-        return {}
+        return Mounts()
 
 
 def mounted_source(place: bytes) -> bytes:
     """Return what is mounted at a mount point, such as `/dev/sdb1` or `server:/export`; empty: unknown."""
     try:
-        return _described(_read(_MOUNTINFO)).get(place, (b"", b""))[1]
+        sources = {point: source for _, point, _, source in _described(_read(_MOUNTINFO))}
     except OSError:
         return b""
+    return sources.get(place, b"")
 
 
 @cache
@@ -170,19 +349,19 @@ def boot_id() -> str:
         return ""
 
 
-def mounted_types(mountinfo: bytes) -> Mapping[bytes, bytes]:
-    """Return the type of the file system at each mount point; of several at one, the one on top."""
-    return {place: kind for place, (kind, _) in _described(mountinfo).items()}
+@lru_cache(maxsize=1)
+def mounted_types(mountinfo: bytes) -> Mounts:
+    """Return the type of the file system at each mount point."""
+    return Mounts([(number, place, kind) for number, place, kind, _ in _described(mountinfo)])
 
 
-def _described(mountinfo: bytes) -> Mapping[bytes, tuple[bytes, bytes]]:
-    """Return type and source of the file system at each mount point."""
-    found = {}
+def _described(mountinfo: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
+    """Yield id, mount point, type and source of each file system."""
     for line in filter(None, mountinfo.split(b"\n")):  # not splitlines: a name may have a carriage return
         fields, _, behind = line.partition(b" - ")
+        number, _, _, _, place, *_ = fields.split(b" ")
         kind, source, *_ = [*behind.split(b" "), b"", b""]
-        found[_unescaped(fields.split(b" ")[4])] = (kind, _unescaped(source))
-    return found
+        yield number, _unescaped(place), kind, _unescaped(source)
 
 
 def _unescaped(text: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import pytest
 
 from support.programs import missing
 
+_NEW_ID: Final = 10**9
 _MNT_DETACH, _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 2, 1, 32, 4096
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -73,6 +74,17 @@ def memory_mount(folder: Path, size: str = "16m", mounted: Path | None = None) -
         yield mount
     finally:
         mount.close()
+
+
+def listed_mounts(kinds: Mapping[Path, str]) -> str:
+    """Return the kernel's list of mounts, as if all were local, and file systems of these types at places."""
+    present = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")[:-1]
+    local = [line.partition(" - ")[0] + " - ext4 source rw" for line in present]
+    more = [
+        f"{_NEW_ID} 1 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
+        for place, kind in kinds.items()
+    ]
+    return "\n".join([*local, *more, ""])
 
 
 def fill(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.mounts import listed_mounts
 
 from pcapdj.runtime import mounts
 from pcapdj.runtime.mounts import (
@@ -24,12 +25,11 @@ LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
 
 @pytest.fixture
 def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that lists file systems at folders below the test's one, beside a local root."""
+    """Return a function that lists file systems at folders below the test's one, beside local ones."""
 
     def listed(**kinds: str) -> None:
-        lines = [LINE.format(place="/", kind="ext4")]
-        lines += [LINE.format(place=tmp_path / name, kind=kind) for name, kind in kinds.items()]
-        (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n", newline="")
+        lines = listed_mounts({tmp_path / name: kind for name, kind in kinds.items()})
+        (tmp_path / "mountinfo").write_text(lines, errors="surrogateescape", newline="")
 
     monkeypatch.setattr(mounts, "_MOUNTINFO", str(tmp_path / "mountinfo"))
     return listed
@@ -128,7 +128,7 @@ def test_a_path_is_on_the_file_system_mounted_nearest_to_it(
     found = [mount_of(os.fsencode(tmp_path / each)) for each in places]
 
     near, far = (os.fsencode(tmp_path / each) for each in ("near", "far"))
-    root = MountPoint(b"/", may_hang=False)
+    root = mount_of(os.fsencode(tmp_path))
     inner = MountPoint(near, may_hang=False)
     assert found == [root, inner, inner, inner, root, MountPoint(far, may_hang=True)]
 

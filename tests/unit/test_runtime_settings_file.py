@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.mounts import listed_mounts
 from support.programs import missing
 
 from pcapdj.runtime import mounts
@@ -180,10 +181,7 @@ def test_on_a_file_system_without_owners_the_file_is_not_read(
 ) -> None:
     """On a stick every file belongs to the user who mounted it, whoever wrote it."""
     (folder / NAME).write_text("PCAPDJ_CONSUMER_COMMAND=rm -r {pipe}")
-    listed = "\n".join(
-        f"1 1 8:1 / {place} rw - {kind} s rw" for place, kind in (("/", "ext4"), (folder, "vfat"))
-    )
-    (folder / "mountinfo").write_text(listed)
+    (folder / "mountinfo").write_text(listed_mounts({folder: "vfat"}))
     monkeypatch.setattr(mounts, "_MOUNTINFO", str(folder / "mountinfo"))
 
     found = read_settings(folder)
