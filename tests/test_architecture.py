@@ -173,7 +173,6 @@ LONGEST_CHAIN: Final = 10
 SMALL: Final[dict[str, str]] = {
     "runtime/numbers.py": "imports nothing, so that every module can use it",
     "__init__.py": "the version",
-    "analyzer/as_user.py": "a program by itself, which imports nothing of pcapdj",
     "__main__.py": "python -m pcapdj",
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
     "store/lane_totals.py": "two numbers that the metrics and the screen show, each at a constant cost",

@@ -12,6 +12,7 @@ Source: execve(2), prctl(2) PR_SET_PDEATHSIG, session-keyring(7).
 """
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -23,10 +24,13 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def become(argv: Sequence[str]) -> None:
-    """Do it; return only if the program cannot be started, with an error on stderr.
+    """Do it; return only if the launcher has gone.
 
     Args:
         argv: as above, from PARENT on.
+
+    Raises:
+        OSError: the program cannot be started.
     """
     parent, uid, gid = map(int, argv[:3])
     groups, keyctl, command = argv[3], int(argv[4]), list(argv[5:])
@@ -41,12 +45,27 @@ def become(argv: Sequence[str]) -> None:
         libc.syscall(keyctl, _JOIN_SESSION_KEYRING, None)  # an empty one, of this user
     for number in _IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)  # what is ignored stays so in the program
-    try:
-        os.execv(command[0], command)  # noqa: S606 - this program is for that
-    except OSError as exc:
-        sys.stderr.write(f"{command[0]!a} cannot be started by this user: {exc.strerror}\n")
+    os.execv(command[0], command)  # noqa: S606 - this program is for that
+
+
+def cause_of(error: Exception, program: str) -> str:
+    """Return why a program could not be executed; execve(2) has the causes.
+
+    Args:
+        error: of the attempt.
+        program: its path.
+    """
+    match getattr(error, "errno", None):
+        case errno.ENOENT if os.path.exists(program):  # noqa: PTH110 - as `is_there`
+            return "the interpreter in its first line, or its dynamic loader, is not installed"
+        case errno.ENOEXEC:
+            return "it is not a program for this machine, or a script without #! in its first line"
+    return getattr(error, "strerror", None) or str(error)
 
 
 if __name__ == "__main__":
-    become(sys.argv[1:])
+    try:
+        become(sys.argv[1:])
+    except OSError as exc:
+        sys.stderr.write(f"{sys.argv[6]!a} does not start as this user: {cause_of(exc, sys.argv[6])}\n")
     sys.exit(1)

@@ -19,11 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pcapdj.analyzer.as_user import cause_of
 from pcapdj.analyzer.presets import install_hint
 from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
-from pcapdj.runtime.foreign_files import is_folder, is_there
+from pcapdj.runtime.foreign_files import is_folder
 from pcapdj.runtime.process import analyzer_setup, end_text, signal_group
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree, is_withheld
 from pcapdj.runtime.safe_text import quoted, shell_path
@@ -90,7 +91,8 @@ class Analyzer:
                 preexec_fn=analyzer_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:
-            raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {_cause_of(exc)}.") from exc
+            cause = cause_of(exc, getattr(exc, "filename", None) or "/")
+            raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {cause}.") from exc
         finally:
             os.close(log)
 
@@ -219,16 +221,6 @@ def find_program(name: str, *, first: Path | None = None) -> str:
             f"The analyzer {quoted(name)} is a folder.", hint="Name the program, or choose a --preset."
         )
     raise Unavailable(f"The analyzer {quoted(name)} is not installed here.", hint=install_hint(name))
-
-
-def _cause_of(error: OSError | subprocess.SubprocessError) -> str:
-    """Return why an executable file that is present could not be executed; execve(2) has the causes."""
-    match getattr(error, "errno", None):
-        case errno.ENOENT if is_there(Path(getattr(error, "filename", "") or "/")):
-            return "the interpreter in its first line, or its dynamic loader, is not installed"
-        case errno.ENOEXEC:
-            return "it is not a program for this machine, or a script without #! in its first line"
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _open_log(path: Path) -> int:

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -119,6 +120,40 @@ def test_the_version_is_asked_for_as_that_user_too(rig: Rig, signals: Signals) -
     assert stop(process) == 0
     assert asked.read_text() == f"{NOBODY}\n"
     assert (rig.latest() / "copy").read_bytes() == capture.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "cause"),
+    [
+        ("#!/missing\n", 0o755, "the interpreter in its first line, or its dynamic loader, is not installed"),
+        ("text\n", 0o755, "it is not a program for this machine, or a script without #! in its first line"),
+        ("#!/bin/sh\n", 0o700, "Permission denied"),
+    ],
+)
+def test_a_program_that_this_user_cannot_execute_has_its_cause(
+    rig: Rig, content: str, mode: int, cause: str
+) -> None:
+    """In its log, where the launcher finds it: it is started already when it becomes another user."""
+    program = rig.folder / "tool"
+    program.write_text(content)
+    program.chmod(mode)
+
+    analyzer = Analyzer([str(program)], rig.logs, {}, user=find_user("nobody"))
+    wait_until(analyzer.exit_status, "its end")
+
+    assert analyzer.exit_status() == "exited 1"
+    assert analyzer.log.read_text() == f"'{program}' does not start as this user: {cause}\n"
+
+
+def test_a_user_that_it_cannot_become_is_a_sentence_too(rig: Rig) -> None:
+    """As where the kernel, or the container, does not let root do it."""
+    user = find_user("nobody")
+    assert user
+
+    analyzer = Analyzer(["/bin/true"], rig.logs, {}, user=replace(user, uid=2**32 - 1))
+    wait_until(analyzer.exit_status, "its end")
+
+    assert analyzer.log.read_text() == "'/bin/true' does not start as this user: Invalid argument\n"
 
 
 def test_no_process_of_that_user_holds_root_by_stopping_what_it_starts(rig: Rig) -> None:
