@@ -57,7 +57,7 @@ from pcapdj.runtime.child_process import begin_role, run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.mounts import any_may_hang
+from pcapdj.runtime.mounts import any_may_hang, boot_id
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
@@ -72,6 +72,7 @@ from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import refuse_secret, safe_url
+from pcapdj.store.registration import refuse_second
 from pcapdj.store.retrying import RetryingStore
 from pcapdj.store.server import warn_of_losses
 
@@ -89,10 +90,15 @@ class Dispatcher:
         CannotCreate: the pipe cannot be made, or the path of the launcher's socket is too long.
     """
 
-    def __init__(self, settings: DispatcherSettings, store: Store, signals: Signals) -> None:
+    def __init__(self, settings: DispatcherSettings, store: Store, signals: Signals, place: str) -> None:
         self._settings = settings
-        pid, queue = os.getpid(), store.keys.in_queue_name
-        self._statistics = Statistics(started_s=time.time(), pid=pid, pipe=str(settings.pipe), queue=queue)
+        self._statistics = Statistics(
+            started_s=time.time(),
+            pid=os.getpid(),
+            pipe=str(settings.pipe),
+            queue=store.keys.in_queue_name,
+            place=place,
+        )
         self._suspension = Suspension(settings.id, self._statistics)
         self._mark = ReadingMark(settings.pipe.with_name(f".{settings.pipe.name}.dispatcher.mark"))
         self._interrupts = Interrupts(signals, self._suspension, self._statistics, self._mark)
@@ -146,8 +152,10 @@ class Dispatcher:
         """Work until the queue is drained, or, with `follow`, until a stop signal.
 
         Raises:
+            AlreadyRunning: another dispatcher of this id works on another machine.
             Stopped: a stop signal arrived; the next dispatcher resumes what is in flight.
         """
+        refuse_second(self._lane, self._settings.id, self._statistics.place, self._interrupts)
         self._queue.register()
         self._suspension.adopt(self._lane)
         self._reporter.start()
@@ -285,20 +293,27 @@ def work(settings: DispatcherSettings, store: Store, record: SettingsRecord) -> 
         CannotCreate: the pipe or its lock cannot be made.
         Stopped: a stop signal arrived.
     """
-    with handled(SIGNALS) as signals, recorded_log(store), exclusive(settings.pipe, settings.id, store):
+    with (
+        handled(SIGNALS) as signals,
+        recorded_log(store),
+        exclusive(settings.pipe, settings.id, store) as place,
+    ):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
         record.write()
         warn_of_losses(store, events, signals)
-        Dispatcher(settings, store, signals).run()
+        Dispatcher(settings, store, signals, place).run()
 
 
 @contextmanager
-def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[None]:
+def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[str]:
     """Be the only dispatcher of this pipe and id for the block, also after a `kill -9`.
 
     The locks are files: the kernel releases them however their holder dies. The pipe's lies beside it. Two
-    dispatchers with the same `--id` would work on each other's file, and Redis cannot show which of them is
-    alive. The lock of an id is in the user's private runtime folder: it holds on one machine.
+    dispatchers with the same `--id` would work on each other's file. The lock of an id is in the user's
+    private runtime folder: it holds on one machine, for one spelling of the URL (`refuse_second`).
+
+    Yields:
+        The place of the lock of the id, behind the name of this machine.
 
     Args:
         pipe: absolute; its lock is enough where it is the id, too.
@@ -311,10 +326,13 @@ def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[None]:
     """
     check_way(pipe)
     with ExitStack() as held:
-        held.callback(Lock(pipe.with_name(f".{pipe.name}.dispatcher.lock"), "dispatcher").close)
+        lock = pipe.with_name(f".{pipe.name}.dispatcher.lock")
+        held.callback(Lock(lock, "dispatcher").close)
         if own_id != str(pipe):
-            held.callback(Lock(_lock_of_id(own_id, store), "dispatcher of this id").close)
-        yield
+            lock = _lock_of_id(own_id, store)
+            held.callback(Lock(lock, "dispatcher of this id").close)
+        found = lock.stat()
+        yield f"{os.uname().nodename} {boot_id()} {found.st_dev:x}:{found.st_ino}"
 
 
 def _lock_of_id(own_id: str, store: Store) -> Path:

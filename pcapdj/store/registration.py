@@ -1,4 +1,4 @@
-"""The dispatchers of a lane: how each stays registered, and how scripts look at what each has taken.
+"""The dispatchers of a lane: how each stays registered, and the only one of its id; how scripts see its file.
 
 A dispatcher is registered for as long as it lives. Redis may lose its keys: by a restart without persistence,
 an eviction, a replica that became the master, a DEL. With each heartbeat the dispatcher writes them again:
@@ -10,12 +10,14 @@ caller does both again.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from pcapdj.runtime.errors import StoreFailed
-from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES, to_text
-from pcapdj.store.bounded import read_set
+from pcapdj.runtime.errors import AlreadyRunning, StoreFailed
+from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES, quoted, to_text
+from pcapdj.runtime.signals import Waits
+from pcapdj.store.bounded import read_hash, read_set
 from pcapdj.store.client import Reply, Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.queue_comparison import QueueCounts, lost_names
@@ -24,6 +26,9 @@ _MOST_IDS: Final = 1000
 _MISSING: Final = 1  # RESTORE's answer: the file was missing
 _COUNTS: Final = 3  # of QUEUED: lines, highest number, surplus
 _DIGITS: Final = 16
+_SILENCE_S: Final = 3.5  # of one that has died: three heartbeats
+_LAST_BEATS: Final = 2  # one may come when it has just been stopped
+_LOOK_S: Final = 0.25
 _CALLS: Final = 20  # dispatchers come and go a few times a day
 
 
@@ -106,6 +111,41 @@ class Registration:
             before, self._counts = self._counts, counts_of(counts)
             self.lost_names += lost_names(before, self._counts, length)
         return int(answer)
+
+
+def refuse_second(store: Store, dispatcher_id: str, place: str, waits: Waits) -> None:
+    """Raise an error if a dispatcher of this id works elsewhere: both would work on one CURRENT.
+
+    Locks show that on one machine. From another machine or container only the heartbeat comes, once a second.
+    It counts by its changes, since clocks differ.
+
+    Args:
+        store: the lane.
+        dispatcher_id: the id.
+        place: of this dispatcher's lock, behind the name of its machine and a blank. Redis has that of the
+            last dispatcher of this id; where it is the same, the lock has decided.
+        waits: the wait of three seconds, if it is another place.
+
+    Raises:
+        AlreadyRunning: there is one; the message has its machine.
+        Stopped: a stop signal arrived.
+        As `Store.call`.
+    """
+    key, beats = store.keys.stats(dispatcher_id), set[bytes]()
+    until_s = time.monotonic() + _SILENCE_S
+    while time.monotonic() < until_s:
+        found = read_hash(store, key, ["place", "heartbeat_s"])
+        there = found.get(b"place", b"")
+        if there in (b"", place.encode()):
+            return
+        beats.add(found.get(b"heartbeat_s", b""))
+        if len(beats) > _LAST_BEATS:
+            machine = quoted(to_text(there).partition(" ")[0])
+            raise AlreadyRunning(
+                f"Another dispatcher of the id {quoted(dispatcher_id)} works on the machine {machine}.",
+                hint="Give each dispatcher of a lane its own --id.",
+            )
+        waits.wait(_LOOK_S)
 
 
 def counts_of(text: bytes) -> QueueCounts:

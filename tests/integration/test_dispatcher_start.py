@@ -1,14 +1,18 @@
 """What a dispatcher does before its first file, in this process, with a real Redis."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.dispatcher_rig import Dispatchers, dispatchers_in
 from support.logs import logged
+from support.waiting import wait_until
 
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.dispatcher import Dispatcher
 from pcapdj.feed.interrupts import SIGNALS
 from pcapdj.feed.options import DispatcherSettings
+from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import ROLE_TIMEOUT_S, Store
 from pcapdj.store.journal_index import PART_ENTRIES, read_index
@@ -39,7 +43,7 @@ def run_once(store: Store, folder: Path) -> None:
         storage_timeout_s=0,
     )
     with handled(SIGNALS) as signals:
-        Dispatcher(settings, store, signals).run()
+        Dispatcher(settings, store, signals, "here").run()
 
 
 def test_a_suspension_is_read_before_the_first_file_is_taken(
@@ -63,3 +67,46 @@ def test_the_journal_of_an_earlier_version_gets_an_index(store: Store, tmp_path:
     run_once(store, tmp_path)
 
     assert [part.streams for part in read_index(store)] == [frozenset({"5ca1ab1e"})]
+
+
+@pytest.fixture
+def machines(short_path: Path, store: Store) -> Iterator[list[Dispatchers]]:
+    """Return the dispatchers of two machines or containers: each has a folder of its own for its locks."""
+    folders = [short_path / "one", short_path / "two"]
+    for folder in folders:
+        (folder / "run").mkdir(mode=0o700, parents=True)
+    with dispatchers_in(folders[0], store) as one, dispatchers_in(folders[1], store) as two:
+        yield [one, two]
+
+
+def begin(machine: Dispatchers) -> None:
+    """Start a dispatcher of the id that both have."""
+    machine.start("--id", "main", "--follow", environment={"XDG_RUNTIME_DIR": str(machine.folder / "run")})
+
+
+def test_a_second_dispatcher_of_an_id_is_refused_also_on_another_machine(
+    machines: list[Dispatchers], store: Store
+) -> None:
+    """Both would work on one CURRENT: files would be fed twice."""
+    begin(machines[0])
+    wait_until(lambda: store.redis.hexists(store.keys.stats("main"), "heartbeat_s"), "the first to work")
+
+    begin(machines[1])
+
+    assert machines[1].processes[0].wait() == ExitCode.BUSY
+    assert "Another dispatcher of the id 'main' works on the machine" in machines[1].logged()
+    assert machines[0].processes[0].poll() is None
+
+
+def test_a_dispatcher_that_died_on_another_machine_holds_no_id(
+    machines: list[Dispatchers], store: Store
+) -> None:
+    """Its last heartbeat stays; the next one begins once no further one has come."""
+    begin(machines[0])
+    wait_until(lambda: store.redis.hexists(store.keys.stats("main"), "heartbeat_s"), "the first to work")
+    machines[0].processes[0].kill()
+    before = store.redis.hget(store.keys.stats("main"), "place")
+
+    begin(machines[1])
+
+    wait_until(lambda: store.redis.hget(store.keys.stats("main"), "place") != before, "the second to work")

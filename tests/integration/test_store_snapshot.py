@@ -71,6 +71,7 @@ STATS: Final = {
     "lost_names": 2,
     "lost_s": 1_700_000_003.0,
     "queue": "PCAPDJ_IN_QUEUE",
+    "place": "sensor 0b5e 2a:17",
     "output_bytes": 11,
 }
 GATE: Final = {
