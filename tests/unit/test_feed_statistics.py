@@ -206,6 +206,7 @@ def test_what_is_published_are_the_fields_of_the_documented_key() -> None:
             "pid",
             "pipe",
             "queue",
+            "place",
             "state",
             "waiting_for",
             "suspended_by",
