@@ -144,7 +144,7 @@ def main() -> NoReturn:
 
 def _run_watched(prog: str, work: Callable[[], int | None]) -> int | None:
     """Run a command in a process of its own if a call about any path may hang: it names only some itself."""
-    from pcapdj.runtime.mounts import any_mount_may_hang
+    from pcapdj.runtime.mount_list import any_mount_may_hang
 
     if not any_mount_may_hang():
         return work()

@@ -12,7 +12,7 @@ from typing import Final
 from pcapdj.capture.files import open_folder_below
 from pcapdj.capture.storage import FolderState
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.mounts import boot_id, present_mounts
+from pcapdj.runtime.mount_list import boot_id, present_mounts
 
 _MOST_FILES: Final = 5  # of the folder that are read to see whether its disk works
 _MOST_ENTRIES: Final = 1000  # that are looked at to find these

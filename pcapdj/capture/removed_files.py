@@ -13,7 +13,8 @@ from pcapdj.capture.folder_state import removed_files
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.roots import root_of
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.mounts import mount_of, present_mounts
+from pcapdj.runtime.mount_list import present_mounts
+from pcapdj.runtime.mounts import mount_of
 from pcapdj.runtime.signals import Waits
 
 _ANSWER_LIMIT_S: Final = 2.0  # for some hundred names

@@ -22,7 +22,8 @@ import psutil
 
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.measurements import NOT_THERE, FailedMeasurement, FileSystem, Memory, Sample, Samples
-from pcapdj.runtime.mounts import boot_id, mount_of, mounted_source
+from pcapdj.runtime.mount_list import boot_id, mounted_source
+from pcapdj.runtime.mounts import mount_of
 
 LONGEST_WAIT_S: Final = 0.7  # with one Redis call after it, a role still stops within a second
 _UUIDS: Final = Path("/dev/disk/by-uuid")

@@ -28,7 +28,7 @@ from pcapdj.capture.reader import Piece
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.mounts import boot_id
+from pcapdj.runtime.mount_list import boot_id
 
 _FLAG_AT, _CAUSE_AT, _FATAL_AT, _FILE_BYTES = 256, 257, 512, 4096
 _SET, _CLEAR = b"1", b"0"

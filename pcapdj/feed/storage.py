@@ -22,7 +22,8 @@ from pcapdj.feed.skips import SKIPPED, SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.mounts import boot_id, mount_of
+from pcapdj.runtime.mount_list import boot_id
+from pcapdj.runtime.mounts import mount_of
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import rough_duration

@@ -35,7 +35,8 @@ from pcapdj.capture.identity import FedCapture, QueuedFile
 from pcapdj.inbox.listing import CaptureFile
 from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.mounts import boot_id, mount_of
+from pcapdj.runtime.mount_list import boot_id
+from pcapdj.runtime.mounts import mount_of
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.signals import Waits
 from pcapdj.runtime.units import utc_text

@@ -39,7 +39,8 @@ from pcapdj.inbox.settle import (
 )
 from pcapdj.inbox.skipped import Skipped, SkipReason
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.mounts import mount_of, present_mounts
+from pcapdj.runtime.mount_list import present_mounts
+from pcapdj.runtime.mounts import mount_of
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits, between
 

@@ -10,17 +10,18 @@ A lane works on a folder if its importer watches it, or a folder above it; if it
 in it; or if one of the files that may go has been fed in that lane. A lane that has not begun with a folder
 cannot be seen: feed it, or start its importer, before files may go.
 
-Folders and files are compared by their inodes, since two lanes may know them by different paths.
+Folders and files are compared by their inodes, since two lanes may know them by different paths. A file
+system that may hang is asked only if it has files that may go, then by whatever path a name leads there.
 """
 
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Final, NamedTuple
 
 from pcapdj.reclaim.selection import Candidate, FedRecord
-from pcapdj.runtime.mounts import mount_of, present_mounts
+from pcapdj.runtime.mounts import KeptWays
 from pcapdj.store.client import Store
 from pcapdj.store.lanes import LaneKeys, failed_names, fed_values, wanted_names, watched_folders
 
@@ -54,7 +55,14 @@ def interest_of(store: Store, lanes: Sequence[LaneKeys], files: Sequence[Candida
     Raises:
         As `Store.call`.
     """
-    index, reasons = _Index(files), dict[bytes, str]()
+    with closing(_Index(files)) as index:
+        return _interest_of(store, lanes, files, index)
+
+
+def _interest_of(
+    store: Store, lanes: Sequence[LaneKeys], files: Sequence[Candidate], index: "_Index"
+) -> LaneInterest:
+    reasons = dict[bytes, str]()
     records = dict[str, dict[bytes, tuple[bytes, bytes]]]()
     for lane in lanes:
         is_own = lane.name == store.keys.lane
@@ -100,11 +108,7 @@ class _Index:
         self._by_file = {file.present.identity[:2]: file.name for file in files}
         self._by_folder = defaultdict[FileId, list[bytes]](list)
         self._ids: dict[bytes, FileId | None] = {}
-        self._mounts = present_mounts()
-        self._places = {
-            mount_of(folder, self._mounts).place
-            for folder in {os.path.dirname(file.name) for file in files}  # noqa: PTH120 - bytes
-        }
+        self._ways = KeptWays({file.present.identity.dev for file in files})
         for name in self.by_name:
             if folder_id := self._id_of(os.path.dirname(name)):  # noqa: PTH120 - bytes
                 self._by_folder[folder_id].append(name)
@@ -121,13 +125,11 @@ class _Index:
         if self._id_of(os.path.dirname(name)) is None:  # noqa: PTH120 - bytes
             return None
         try:
-            found = os.lstat(name)
+            # a link may lead to another disk than its folder's
+            found = self._ways.status_in_folder(name) or self._ways.status(name)
         except (OSError, ValueError):
             return None
-        if stat.S_ISLNK(found.st_mode):  # it may lead to another disk than its folder's
-            file_id = self._looked_up(name)
-            return self._by_file.get(file_id) if file_id else None
-        return self._by_file.get((found.st_dev, found.st_ino))
+        return self._by_file.get((found.st_dev, found.st_ino)) if found else None
 
     def folders_below(self, watched: Sequence[bytes]) -> set[bytes]:
         """Return the folders of files that are one of these or below one, by the path through it."""
@@ -160,12 +162,13 @@ class _Index:
             self._ids[folder] = self._looked_up(folder)
         return self._ids[folder]
 
-    def _looked_up(self, path: bytes) -> FileId | None:
+    def _looked_up(self, folder: bytes) -> FileId | None:
         try:
-            mount = mount_of(path, self._mounts)  # where links lead, too
-            if mount.may_hang and mount.place not in self._places:
-                return None
-            found = os.stat(path or b".")  # noqa: PTH116 - bytes
+            found = self._ways.status(folder)
         except (OSError, ValueError):
             return None
-        return found.st_dev, found.st_ino
+        return (found.st_dev, found.st_ino) if found else None
+
+    def close(self) -> None:
+        """Close the folders."""
+        self._ways.close()

@@ -5,9 +5,9 @@ Nothing is changed here. Hours may pass until a file is removed, so each is chec
 """
 
 import heapq
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -26,6 +26,7 @@ from pcapdj.reclaim.selection import (
     Present,
     Selected,
 )
+from pcapdj.runtime.mounts import KeptWays
 from pcapdj.runtime.safe_text import to_name
 from pcapdj.store.bounded import read_list
 from pcapdj.store.client import Store
@@ -123,7 +124,8 @@ def _candidates(
     seen = set[bytes]()
     for names in pages:
         store.check_stop()
-        there = _there(names, seen, roots, found)
+        with closing(KeptWays()) as ways:
+            there = _there(names, seen, roots, found, ways)
         seen |= there.keys()
         found.devices |= {present.identity.dev for present in there.values()}
         values = fed_values(store, lane, there)
@@ -146,7 +148,7 @@ def _pages(store: Store) -> Iterator[list[bytes]]:
 
 
 def _there(
-    names: Sequence[bytes], seen: set[bytes], roots: tuple[bytes, ...], found: _Found
+    names: Sequence[bytes], seen: set[bytes], roots: tuple[bytes, ...], found: _Found, ways: KeptWays
 ) -> Mapping[bytes, Present]:
     """Return the files that are there and could be removed, by name."""
     there = dict[bytes, Present]()
@@ -154,7 +156,7 @@ def _there(
         if name in seen:
             continue
         try:
-            os.lstat(name)  # most are gone: that costs less than the way from the root
+            ways.status_in_folder(name)  # most are gone: that costs less than the way from the root
             there[name] = look(name, roots)
         except (FileNotFoundError, NotADirectoryError):
             found.gone += 1

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, PcapdjError
-from pcapdj.runtime.mounts import true_owner
+from pcapdj.runtime.mount_list import true_owner
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT
 from pcapdj.runtime.safe_text import quoted

@@ -1,9 +1,7 @@
 """Which file system a path is on, and whether it may hang: a call about a file may never return.
 
-Not even SIGKILL ends a process in such a call. It may happen where another machine or another process
-answers: NFS, CIFS, FUSE and the like. This module makes no such call: it follows a path from the root, part
-by part, while the file systems are local, and looks it up in the list of mounts. statfs(2) would hang with
-the file system.
+This module makes no such call: it follows a path from the root, part by part, while the file systems are
+local, and looks it up in the list of mounts. statfs(2) would hang with the file system.
 
 Who owns a folder on the way can exchange it for a link at any moment. So each part is opened below the
 descriptor of the part before, no link is left to the kernel to follow, and before anything is looked up in a
@@ -12,37 +10,27 @@ Before Linux 5.14 a role that does not run as root cannot see that, and goes by 
 Source: proc_pid_mountinfo(5), proc_pid_fdinfo(5) "mnt_id", open(2) "O_PATH".
 """
 
+import errno
 import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-# All others may hang, also those that are not invented yet. The kernel itself answers for the last ones.
-_LOCAL_TYPES: Final = frozenset(
-    b"bcachefs btrfs cramfs devpts devtmpfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus iso9660 jfs minix"
-    b" msdos nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs zfs"
-    b" binfmt_misc bpf cgroup cgroup2 configfs debugfs efivarfs fusectl hugetlbfs mqueue nsfs pstore"
-    b" rpc_pipefs securityfs selinuxfs tracefs".split()
-)
+from pcapdj.runtime.mount_list import LOCAL_TYPES, Mounts, any_mount_may_hang, present_mounts
+
 # The owner of a file is the one that a mount option names, or who made the disk: it says nothing here.
 _WITHOUT_OWNERS: Final = frozenset(
     b"cifs exfat fuseblk hfs hfsplus iso9660 msdos ntfs ntfs3 smb3 udf vfat".split()
 )
-_FUSE: Final = b"fuse"
-_MOUNTER: Final = re.compile(rb"(?:^|,)user_id=(\d{1,20})")
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
-_ROOT: Final = 0
 _MOST_LINKS: Final = 40  # as the kernel
 _CURRENT: Final = b"/proc/self/cwd"  # also of a folder that was removed, which getcwd(3) has no name for
-_MOUNTINFO: Final = "/proc/self/mountinfo"
-_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _PART_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 _FDINFO_BYTES: Final = 4096
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
+_MOST_OPEN: Final = 200  # folders at once
 
 
 class MountPoint(NamedTuple):
@@ -57,18 +45,6 @@ class MountPoint(NamedTuple):
     may_hang: bool
 
 
-class Mounts(dict[bytes, bytes]):
-    """The type of the file system at each mount point; of several at one, the one on top.
-
-    Attributes:
-        by_id: mount point and type, also of those that are covered.
-    """
-
-    def __init__(self, lines: Sequence[tuple[bytes, bytes, bytes]] = ()) -> None:
-        super().__init__((place, kind) for _, place, kind in lines)
-        self.by_id: Final = {number: (place, kind) for number, place, kind in lines}
-
-
 def mount_that_may_hang(path: bytes) -> bytes | None:
     """Return the mount point of the file system of a path, if calls about it may hang; else None."""
     mount = mount_of(path)
@@ -79,33 +55,6 @@ def has_owners(path: bytes) -> bool:
     """Report whether the owner of a file means something on the file system of a path."""
     mounts = present_mounts()
     return mounts.get(mount_of(path, mounts).place, _UNLISTED) not in _WITHOUT_OWNERS
-
-
-def true_owner(found: os.stat_result) -> int:
-    """Return the owner of a file; on a FUSE file system of another user, who is not root, that user.
-
-    There a program of that user says who owns a file, and may say root.
-
-    Args:
-        found: its status.
-    """
-    if os.major(found.st_dev):  # on a disk
-        return found.st_uid
-    number = b"%d:%d" % (os.major(found.st_dev), os.minor(found.st_dev))
-    with suppress(OSError):
-        for line in _read(_MOUNTINFO).split(b"\n"):
-            fields, _, behind = line.partition(b" - ")
-            if not behind.startswith(_FUSE) or number not in fields.split(b" ")[2:3]:
-                continue
-            mounter = _MOUNTER.search(behind.split(b" ")[2])  # before it stands a name, which that user chose
-            if mounter and (uid := int(mounter[1])) not in (_ROOT, os.geteuid()):
-                return uid
-    return found.st_uid
-
-
-def any_mount_may_hang() -> bool:
-    """Report whether calls about some path may hang: Redis, a link or a variable may have any path."""
-    return not _LOCAL_TYPES.issuperset(present_mounts().values())
 
 
 def any_may_hang(paths: Iterable[bytes]) -> bool:
@@ -177,11 +126,13 @@ class Way:
     Attributes:
         descriptor: of where it has come to (O_PATH), which may be asked for its status; -1: it leads to
             nothing, or into a file system that may hang.
+        error_number: why it leads to nothing; 0: it does not.
     """
 
     def __init__(self, mounts: Mounts, entered: Collection[bytes] = ()) -> None:
         self._mounts = mounts
         self._entered = entered
+        self.error_number = 0
         self.descriptor = _opened_root()
 
     def follow(self, path: bytes) -> MountPoint:
@@ -200,7 +151,7 @@ class Way:
                     continue
                 links += 1
                 if links > _MOST_LINKS:
-                    self.close()
+                    self._end(errno.ELOOP)
                     break
                 place = self._begin_again() if target.startswith(b"/") else os.path.dirname(place)  # noqa: PTH120 - bytes
                 parts[:0] = target.split(b"/")
@@ -209,7 +160,7 @@ class Way:
             return MountPoint(exc.place, may_hang=True)
         while place != b"/" and place not in self._mounts:
             place = os.path.dirname(place)  # noqa: PTH120 - bytes
-        return MountPoint(place, self._mounts.get(place, _UNLISTED) not in _LOCAL_TYPES)
+        return MountPoint(place, self._mounts.get(place, _UNLISTED) not in LOCAL_TYPES)
 
     def leads_elsewhere(self, name: bytes) -> bool:
         """Report whether a name in the folder that was come to is a link, or may hang."""
@@ -222,12 +173,19 @@ class Way:
         os.close(inner)
         return bool(target)
 
-    def status(self, name: bytes) -> os.stat_result | None:
-        """Return the status of a name in that folder; None: it is a link, or on a file system that may hang.
+    def status(self, name: bytes = b"") -> os.stat_result | None:
+        """Return the status of where it has come to, or of a name in that folder.
+
+        Returns:
+            None: it is a link, or on a file system that may hang.
 
         Raises:
             OSError, ValueError: it is not there.
         """
+        if self.error_number:
+            raise OSError(self.error_number, os.strerror(self.error_number))
+        if self.descriptor < 0 or not name:
+            return None if self.descriptor < 0 else os.fstat(self.descriptor)
         try:
             inner, target = self._opened(name)
         except _MayHang:
@@ -243,6 +201,10 @@ class Way:
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def _end(self, error_number: int) -> None:
+        self.close()
+        self.error_number = error_number
+
     def _begin_again(self) -> bytes:
         if self.descriptor >= 0:
             os.close(self.descriptor)
@@ -255,8 +217,8 @@ class Way:
             return b""
         try:
             inner, target = self._opened(part)
-        except (OSError, ValueError):  # it is not there, or the name has a NUL byte
-            self.close()
+        except (OSError, ValueError) as exc:  # it is not there, or the name has a NUL byte
+            self._end(getattr(exc, "errno", errno.EINVAL))
             return b""
         os.close(inner if target else self.descriptor)
         self.descriptor = self.descriptor if target else inner
@@ -285,8 +247,48 @@ class Way:
         return present_mounts().by_id.get(number, (b"/", b""))
 
     def _check(self, place: bytes, kind: bytes) -> None:
-        if kind not in _LOCAL_TYPES and place not in self._entered:
+        if kind not in LOCAL_TYPES and place not in self._entered:
             raise _MayHang(place)
+
+
+class KeptWays:
+    """The ways to the folders of many names, each followed once; some are kept open, so `close` it.
+
+    Args:
+        devices: file systems that are asked, though they may hang, by st_dev.
+    """
+
+    def __init__(self, devices: Collection[int] = ()) -> None:
+        self._mounts = present_mounts()
+        self._entered = self._mounts.of_devices(devices)
+        self._ways: dict[bytes, Way] = {}
+
+    def status(self, path: bytes) -> os.stat_result | None:
+        """Return the status of what a path leads to.
+
+        Returns:
+            None: it leads to a file system that may hang.
+
+        Raises:
+            OSError, ValueError: it leads to nothing.
+        """
+        with followed(path, self._mounts, self._entered) as (_, way):
+            return way.status()
+
+    def status_in_folder(self, name: bytes) -> os.stat_result | None:
+        """Return the status of a name, if it is no link; else as above."""
+        folder, base = os.path.split(name)
+        if folder not in self._ways:
+            if len(self._ways) >= _MOST_OPEN:
+                self.close()
+            way = self._ways[folder] = Way(self._mounts, self._entered)
+            way.follow(folder)
+        return self._ways[folder].status(base)
+
+    def close(self) -> None:
+        """Close all."""
+        while self._ways:
+            self._ways.popitem()[1].close()
 
 
 class _MayHang(Exception):
@@ -321,53 +323,3 @@ def _mount_id_of(descriptor: int) -> bytes:
     finally:
         os.close(info)
     return found[1] if found else b""
-
-
-def present_mounts() -> Mounts:
-    """Return the type of the file system at each mount point; empty: the list cannot be read."""
-    try:
-        return mounted_types(_read(_MOUNTINFO))
-    except OSError:
-        return Mounts()
-
-
-def mounted_source(place: bytes) -> bytes:
-    """Return what is mounted at a mount point, such as `/dev/sdb1` or `server:/export`; empty: unknown."""
-    try:
-        sources = {point: source for _, point, _, source in _described(_read(_MOUNTINFO))}
-    except OSError:
-        return b""
-    return sources.get(place, b"")
-
-
-@cache
-def boot_id() -> str:
-    """Return the id of this boot of the machine, since device numbers hold for one; empty: unknown."""
-    try:
-        return _read(_BOOT_ID).decode("ascii").strip()
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=1)
-def mounted_types(mountinfo: bytes) -> Mounts:
-    """Return the type of the file system at each mount point."""
-    return Mounts([(number, place, kind) for number, place, kind, _ in _described(mountinfo)])
-
-
-def _described(mountinfo: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
-    """Yield id, mount point, type and source of each file system."""
-    for line in filter(None, mountinfo.split(b"\n")):  # not splitlines: a name may have a carriage return
-        fields, _, behind = line.partition(b" - ")
-        number, _, _, _, place, *_ = fields.split(b" ")
-        kind, source, *_ = [*behind.split(b" "), b"", b""]
-        yield number, _unescaped(place), kind, _unescaped(source)
-
-
-def _unescaped(text: bytes) -> bytes:
-    return _ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), text)
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - `pcapdj cat` starts without pathlib
-        return file.read()

@@ -18,7 +18,7 @@ from typing import Final
 from pcapdj.runtime import nfs4_acl
 from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.foreign_files import is_file
-from pcapdj.runtime.mounts import true_owner
+from pcapdj.runtime.mount_list import true_owner
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
 from pcapdj.runtime.safe_text import quoted, shell_path, shell_word, unix_url

@@ -14,11 +14,12 @@ from typing import Final
 import pytest
 from support.exchanging import exchanging
 from support.fuse import FuseMount, fuse_in
+from support.reclaiming import feed, write_capture
 from support.waiting import is_met
 
-from pcapdj.runtime.mounts import MountPoint, any_may_hang, followed, mount_of, present_mounts
-
-NAME: Final = "captures/0.pcap"
+from pcapdj.runtime.mount_list import present_mounts
+from pcapdj.runtime.mounts import MountPoint, any_may_hang, followed, mount_of
+from pcapdj.store.client import Store
 
 # Each gets a name behind the folder that is exchanged.
 LOOKS: Final = {
@@ -33,6 +34,19 @@ for _ in range(10_000):
     any_may_hang([name, name + b".1"])
 """,
 }
+PLANS: Final = """
+from pcapdj.reclaim.planning import plan
+from pcapdj.reclaim.selection import Need, Needs, Selected
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+store = Store(sys.argv[2], Keys(sys.argv[3]), timeout_s=60)
+root = os.path.dirname(os.path.dirname(name))
+selected = Selected("delete", "", (root,), keep_last=0, keep_within_s=0.0, keep_free={})
+needs = Needs({os.stat(root).st_dev: Need(1 << 60, 0)})
+for _ in range(100):
+    found = plan(store, selected, needs, time.time())
+    assert os.path.join(root, b"1.pcap") in {each.name for each in found.files}
+"""
 
 
 @pytest.fixture
@@ -44,28 +58,46 @@ def hanging(tmp_path: Path) -> Iterator[FuseMount]:
 
 
 @pytest.fixture
-def root(tmp_path: Path, hanging: FuseMount) -> Iterator[Path]:
-    """Return a folder, below which the one with captures is exchanged all the time."""
+def root(tmp_path: Path, hanging: FuseMount) -> Path:
+    """Return a folder of captures, with a link to that file system."""
     root = tmp_path / "root"
     (root / "captures").mkdir(parents=True)
-    (root / NAME).write_bytes(b"")
+    (root / "captures/0.pcap").touch()
     (root / "link").symlink_to(hanging.folder)
+    return root
+
+
+def look(script: str, root: Path, hanging: FuseMount, *words: str) -> None:
+    """Look at a name while its folder is exchanged; fail if the file system is asked for something."""
+    begin = "import os, sys, time\nname = os.fsencode(sys.argv[1])\n"
+    command: list[str | Path] = [sys.executable, "-c", begin + script, root / "captures/0.pcap", *words]
     with exchanging(root / "captures", root / "link"):
-        yield root
+        looking = subprocess.Popen(command)
+        try:
+            assert is_met(lambda: looking.poll() is not None or hanging.has_hung)
+            assert not hanging.has_hung
+            assert looking.returncode == 0
+        finally:
+            looking.kill()
 
 
 @pytest.mark.parametrize("kind", LOOKS)
 def test_no_look_follows_the_link(kind: str, root: Path, hanging: FuseMount) -> None:
     """It sees the folder or the link, and asks the file system nothing."""
-    script = f"import sys\nname = sys.argv[1].encode()\n{LOOKS[kind]}"
-    looking = subprocess.Popen([sys.executable, "-c", script, root / NAME])
+    look(LOOKS[kind], root, hanging)
 
-    try:
-        assert is_met(lambda: looking.poll() is not None or hanging.has_hung)
-        assert not hanging.has_hung
-        assert looking.returncode == 0
-    finally:
-        looking.kill()
+
+@pytest.mark.parametrize("state", ["queued", "fed"])
+def test_making_room_goes_on(store: Store, root: Path, hanging: FuseMount, state: str) -> None:
+    """It looks at each queued and each fed name; a capture beside the folder may go."""
+    feed(store, write_capture(root / "1.pcap"))
+    paths = [write_capture(root / "captures" / f"{number}.pcap") for number in range(50)]
+    if state == "fed":
+        feed(store, *paths)
+    else:
+        store.redis.rpush(store.keys.in_queue, *map(os.fsencode, paths))
+
+    look(PLANS, root, hanging, store.url, store.keys.lane)
 
 
 def test_a_file_system_that_was_mounted_since_the_list_was_read_is_asked_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pcapdj.inbox.queueing import (
     wait_for_dispatchers,
 )
 from pcapdj.inbox.watcher import states_of
-from pcapdj.runtime.mounts import boot_id
+from pcapdj.runtime.mount_list import boot_id
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, last_lines

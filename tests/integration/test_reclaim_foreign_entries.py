@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 from support.fuse import FuseMount
-from support.mounts import MemoryMount, memory_mount
+from support.mounts import MemoryMount, bound, memory_mount
 from support.reclaiming import feed, make_room, names_in, selected, write_capture
 from support.waiting import scaled
 
+from pcapdj.reclaim.lanes import WANTED, interest_of
 from pcapdj.reclaim.recovery import recover
+from pcapdj.reclaim.selection import Candidate, FedRecord, Present
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
+from pcapdj.store.lanes import fed_values, lanes_of
 
 
 @pytest.fixture
@@ -225,3 +228,23 @@ def test_a_file_that_is_queued_behind_a_link_stays(store: Store, root: Path, sig
     make_room(store, selected(root), signals, root)
 
     assert "1.pcap" in names_in(root)
+
+
+@pytest.mark.parametrize("through", ["mount point", "link"])
+def test_a_file_on_a_file_system_that_may_hang_is_known_by_any_path(
+    store: Store, mount: FuseMount, tmp_path: Path, through: str
+) -> None:
+    """The same share may be mounted twice; a file that waits under the other path is not removed."""
+    write_capture(mount.source / "1.pcap")
+    feed(store, path := mount.folder / "1.pcap")
+    name, lanes = os.fsencode(path), lanes_of(store)
+    fed = FedRecord.from_value(fed_values(store, lanes[0], [name])[name])
+    assert fed
+    file = Candidate(name, fed, Present.of(path.stat()))
+    assert not interest_of(store, lanes, [file]).reasons
+
+    with bound(mount.folder, tmp_path / "bound") as other:
+        (link := tmp_path / "link").symlink_to(other)
+        store.redis.rpush(store.keys.in_queue, os.fsencode((link if through == "link" else other) / "1.pcap"))
+
+        assert interest_of(store, lanes, [file]).reasons == {name: WANTED}

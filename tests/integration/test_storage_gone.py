@@ -35,7 +35,8 @@ from support.waiting import scaled, wait_until
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import QueuedFile, digest_of
 from pcapdj.console.status_lines import snapshot_lines
-from pcapdj.runtime.mounts import boot_id, mount_of
+from pcapdj.runtime.mount_list import boot_id
+from pcapdj.runtime.mounts import mount_of
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
 

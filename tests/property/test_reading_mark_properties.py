@@ -11,7 +11,7 @@ from pcapdj.capture.pcap import BEGINNING, Totals
 from pcapdj.capture.reader import Piece
 from pcapdj.feed.reading_mark import PreviousMark, ReadingMark, deaths_on
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.mounts import boot_id
+from pcapdj.runtime.mount_list import boot_id
 
 PIECE = Piece(b"", Totals(), BEGINNING, 0)
 MARKS = st.builds(

@@ -76,6 +76,17 @@ def memory_mount(folder: Path, size: str = "16m", mounted: Path | None = None) -
         mount.close()
 
 
+@contextmanager
+def bound(folder: Path, elsewhere: Path) -> Iterator[Path]:
+    """Mount a folder at another place, too, which is made."""
+    elsewhere.mkdir()
+    assert not _libc.mount(os.fsencode(folder), os.fsencode(elsewhere), None, _MS_BIND, None)
+    try:
+        yield elsewhere
+    finally:
+        _libc.umount2(os.fsencode(elsewhere), _MNT_DETACH)
+
+
 def listed_mounts(kinds: Mapping[Path, str]) -> str:
     """Return the kernel's list of mounts, as if all were local, and file systems of these types at places."""
     present = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")[:-1]

@@ -13,7 +13,7 @@ from support.logs import logged
 from pcapdj.capture.pcap import BEGINNING, Totals
 from pcapdj.capture.reader import Piece
 from pcapdj.feed.reading_mark import PreviousMark, ReadingMark, deaths_on
-from pcapdj.runtime.mounts import boot_id
+from pcapdj.runtime.mount_list import boot_id
 
 
 def make_link(path: Path) -> None:

@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 from support.mounts import listed_mounts
 
-from pcapdj.runtime import mounts
+from pcapdj.runtime import mount_list
+from pcapdj.runtime.mount_list import any_mount_may_hang, mounted_types, true_owner
 from pcapdj.runtime.mounts import (
     MountPoint,
     any_may_hang,
-    any_mount_may_hang,
     has_owners,
     mount_of,
     mount_that_may_hang,
-    mounted_types,
     reading_may_hang,
-    true_owner,
 )
 
 LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
@@ -31,7 +29,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         lines = listed_mounts({tmp_path / name: kind for name, kind in kinds.items()})
         (tmp_path / "mountinfo").write_text(lines, errors="surrogateescape", newline="")
 
-    monkeypatch.setattr(mounts, "_MOUNTINFO", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr(mount_list, "_MOUNTINFO", str(tmp_path / "mountinfo"))
     return listed
 
 
@@ -88,7 +86,7 @@ def test_a_relative_path_begins_in_the_working_folder(
 
 def test_without_a_list_of_mounts_everything_counts_as_local(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container without /proc."""
-    monkeypatch.setattr(mounts, "_MOUNTINFO", "/nowhere")
+    monkeypatch.setattr(mount_list, "_MOUNTINFO", "/nowhere")
 
     assert found("/a.pcap") is None
 
@@ -184,7 +182,7 @@ def test_the_owner_of_a_file_is_who_mounted_it_where_a_program_of_theirs_names_o
     """Its source is a text of theirs, too; a file on a disk, or of another mount, has its own owner."""
     lines = f"1 1 0:52 / /a rw - {kind} rw,user_id=0 {options}\n2 1 0:53 / /b rw - fuse s rw,user_id=65534\n"
     (tmp_path / "mountinfo").write_text(lines)
-    monkeypatch.setattr(mounts, "_MOUNTINFO", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr(mount_list, "_MOUNTINFO", str(tmp_path / "mountinfo"))
 
     def status(device: int) -> os.stat_result:
         return os.stat_result((0o100644, 1, device, 1, 7, 7, 0, 0, 0, 0))

@@ -7,7 +7,7 @@ import pytest
 from support.mounts import listed_mounts
 from support.programs import missing
 
-from pcapdj.runtime import mounts
+from pcapdj.runtime import mount_list
 from pcapdj.runtime.assignments import Assignment
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.settings_file import KNOWN, NAME, SettingsFile, read_settings
@@ -182,7 +182,7 @@ def test_on_a_file_system_without_owners_the_file_is_not_read(
     """On a stick every file belongs to the user who mounted it, whoever wrote it."""
     (folder / NAME).write_text("PCAPDJ_CONSUMER_COMMAND=rm -r {pipe}")
     (folder / "mountinfo").write_text(listed_mounts({folder: "vfat"}))
-    monkeypatch.setattr(mounts, "_MOUNTINFO", str(folder / "mountinfo"))
+    monkeypatch.setattr(mount_list, "_MOUNTINFO", str(folder / "mountinfo"))
 
     found = read_settings(folder)
 
