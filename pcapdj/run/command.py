@@ -46,6 +46,7 @@ from pcapdj.run.report import (
     Summary,
     end_fields,
     exit_code_of,
+    next_place,
     print_summary,
     stream_folders,
     summarize,
@@ -56,7 +57,7 @@ from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.mounts import reading_may_hang
-from pcapdj.runtime.safe_text import printable, quoted, shell_path, to_name
+from pcapdj.runtime.safe_text import printable, shell_path, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.captures import write_captures
@@ -305,7 +306,7 @@ def _report(
     code = exit_code_of(summary, progress, abort)
     record.write(end_fields(plan, record, progress, code))
     if record.write_error:
-        summary = replace(summary, write_error=record.write_error)
+        summary = replace(summary, write_error=record.write_error, unwritten=len(record.unwritten))
         code = code or ExitCode.ERROR
     has_files = bool(plan.files or plan.processed_before)
     print_summary(replace(summary, verdict=verdict_of(code, has_files=has_files)))
@@ -313,8 +314,8 @@ def _report(
         logdir = shell_path(record.logdir)
         rest = "feed the remaining files" if summary.not_fed or progress.interrupted else "see all results"
         _print_line(f"To {rest}, repeat the command with --logdir {logdir} --resume.")
-    if each := progress.interrupted:
-        _print_line(f"It goes on with packet {each.packets + 1:,} of {quoted(each.name)}.")
+    if progress.interrupted:
+        _print_line(next_place(progress.interrupted, record))
     return code
 
 

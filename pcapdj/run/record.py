@@ -211,7 +211,7 @@ class RunRecord:
         self.results: dict[str, FileResult] = {}
         self.write_error = ""  # why the newest record is not on the disk; empty: it is
         self._path, self._newer_path, self._interval_s = logdir / RECORD, logdir / NEWER, interval_s
-        self._unwritten: list[FileResult] = []
+        self.unwritten: list[FileResult] = []  # what a later run does not know
         self._whole = 0  # results in pcapdj.json
         self._newer = 1  # results since then; not 0: the first save writes it
         self._next_whole_s = self._next_try_s = 0.0
@@ -231,7 +231,7 @@ class RunRecord:
     def add(self, results: Iterable[FileResult]) -> None:
         """Add results to the record in memory; `save` writes them."""
         new = {result.name: self._with_earlier(result) for result in results}
-        self._unwritten += new.values()
+        self.unwritten += new.values()
         self._newer += len(new)
         self.results |= new
 
@@ -260,7 +260,7 @@ class RunRecord:
             return
         if self._newer > self._whole // _GROWTH and now_s >= self._next_whole_s:
             self.write({})
-        elif self._unwritten:
+        elif self.unwritten:
             self._append()
         if self.write_error:
             self._next_try_s = now_s + self._interval_s
@@ -278,13 +278,13 @@ class RunRecord:
             write_whole(self._path, text.encode(), is_synced=bool(self.results))  # else nothing to lose
             unlink_inside(self._newer_path)
         except OSError as exc:
-            if self._unwritten:
+            if self.unwritten:
                 self._append()
             self.write_error = exc.strerror or str(exc)
             pause_s = _FAILED_WHOLE * self._interval_s
         else:
             self.write_error = ""
-            self._unwritten.clear()
+            self.unwritten.clear()
             self._whole, self._newer = len(self.results), 0
             pause_s = self._interval_s
         self._next_whole_s = time.monotonic() + pause_s
@@ -292,12 +292,12 @@ class RunRecord:
     def _append(self) -> None:
         """Append the unwritten results as lines."""
         try:
-            _append_lines(self._newer_path, [_as_json(result) for result in self._unwritten])
+            _append_lines(self._newer_path, [_as_json(result) for result in self.unwritten])
         except OSError as exc:
             self.write_error = exc.strerror or str(exc)
         else:
             self.write_error = ""
-            self._unwritten.clear()
+            self.unwritten.clear()
 
 
 def _is_there(path: Path) -> bool:

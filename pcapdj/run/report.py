@@ -56,6 +56,7 @@ class Summary:
         known: names of files that were not fed again, and of the files fed that are the same captures.
         suspects: stream to why its output may be incomplete, and the number of its files.
         write_error: why the complete pcapdj.json could not be written; empty: it was.
+        unwritten: the number of files whose results are not on the disk, at most.
         failures: name and reason of each file that was not fed whole.
         partly_fed_bytes: of the packets of files that failed, or in which the run was stopped.
         replayed: names of the files that were fed again, since their stream broke off.
@@ -82,6 +83,7 @@ class Summary:
     known: Sequence[tuple[str, str]] = ()
     suspects: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     write_error: str = ""
+    unwritten: int = 0
     failures: Sequence[tuple[str, str]] = ()
     partly_fed_bytes: int = 0
     replayed: Sequence[str] = ()
@@ -224,6 +226,8 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         lines.append(("UNREAD", f"{unread} not read to the end as HTTP: too many small messages"))
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
+    if summary.unwritten:
+        lines.append(("", f"--resume feeds what it lacks again: {counted(summary.unwritten, 'file')}."))
     lines += _suspect_rows(summary)
     if summary.role_ends:
         ended = f"{', '.join(summary.role_ends)}; logs: {quoted(summary.logs)}"
@@ -232,6 +236,16 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     lines += _missing_rows(summary)
     lines += _failure_rows(summary)
     return lines + ([("verdict", summary.verdict)] if summary.verdict else [])
+
+
+def next_place(interrupted: FileResult, record: RunRecord) -> str:
+    """Return where the next run goes on in the file in which this one was stopped."""
+    name = quoted(interrupted.name)
+    if any(each.name == interrupted.name for each in record.unwritten):
+        return f"It feeds {name} again, from where this run began it."
+    if record.results[interrupted.name].suspect:
+        return f"It feeds {name} again, from its first packet."
+    return f"It goes on with packet {interrupted.packets + 1:,} of {name}."
 
 
 def _bytes_text(summary: Summary) -> str:

@@ -28,6 +28,7 @@ from support.sample import sample_in
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
+from pcapdj.runtime.full_disks import SUSPECT_MARK
 from pcapdj.summary.sample import EXPECTED_NAME
 
 pytestmark = pytest.mark.timeout(150)
@@ -362,6 +363,28 @@ def test_ctrl_c_in_mid_file_and_resume_feed_each_packet_once(home: Path, stops: 
     whole = file_in_record(home, "2.pcap")
     assert (whole["verdict"], whole["packets"], len(whole["earlier_streams"])) == ("processed", 3000, stops)
     assert "begin" not in whole
+
+
+@pytest.mark.long
+def test_a_file_that_a_suspect_stream_has_in_part_is_fed_again_from_its_first_packet(home: Path) -> None:
+    """As the whole files of that stream: what the analyzer wrote of them may be lost."""
+    packets = [numbered(number, 3000 if number > 1 else 50) for number in (1, 2)]
+    files = [home / f"{number}.pcap" for number in (1, 2)]
+    for file, content in zip(files, packets, strict=True):
+        file.write_bytes(classic(content))
+    (home / "o").mkdir()
+    arguments: list[str | Path] = [*files, "--logdir", "o", *ROOM, *copying(home)]
+    stopped_in_the_second_file(home, arguments, 1)
+    (suspect,) = (home / "o").glob("2*")
+    (suspect / SUSPECT_MARK).touch()
+
+    code, _, again = run(home, "--resume", *arguments)
+
+    latest = max((home / "o").glob("2*/copy"), key=made)
+    assert code == 0, again
+    assert again.splitlines()[0].startswith("2 files into ")
+    assert "from packet" not in again
+    assert latest.read_bytes() == classic([each for file in packets for each in file])
 
 
 def stopped_in_the_second_file(home: Path, arguments: Sequence[str | Path], streams: int) -> str:

@@ -56,6 +56,17 @@ def test_the_file_in_which_a_run_was_stopped_is_continued(tmp_path: Path) -> Non
     assert plan_run(captures("/in/3"), record, "zeek", {}).continued is None
 
 
+def test_a_file_whose_first_packets_are_in_a_suspect_stream_is_fed_from_the_first(tmp_path: Path) -> None:
+    """The analyzer's output about them may be lost; so it is with the whole files of that stream."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add([replace(STOPPED, stream="s2", earlier_streams=["s1"])])
+    record.mark_suspects({"s1": "The disk was full."})
+
+    found = plan_run(captures("/in/2"), record, "zeek", {})
+
+    assert (found.continued, [each.name for each in found.files]) == (None, [b"/in/2"])
+
+
 def captures(*names: str) -> Listing:
     """Return a listing of captures of 100 bytes each."""
     files = tuple(CaptureFile(name.encode(), identity(name)) for name in names)

@@ -16,6 +16,7 @@ from pcapdj.run.report import (
     analyzer_end,
     anomaly_counts,
     exit_code_of,
+    next_place,
     print_summary,
     role_end_texts,
     stream_folders,
@@ -278,6 +279,27 @@ def test_a_run_with_a_suspect_stream_shows_it_and_ends_with_1(tmp_path: Path) ->
     ]
     assert exit_code_of(summary, WELL, None) is ExitCode.ERROR
     assert exit_code_of(SUMMARY, WELL, None) is ExitCode.OK
+
+
+def test_a_place_is_promised_only_if_the_next_run_can_know_it(tmp_path: Path) -> None:
+    """It is not in the record on a full disk, and of no use where the analyzer's output may be lost."""
+    stopped = FileResult("/b", "stopped", stream="s", numbers={"packets": 1500}, begin={"offset": 40})
+    record = RunRecord(tmp_path, resume=False, interval_s=0)
+    record.write({})
+    record.add([FileResult("/a", "processed", stream="s"), stopped])
+    unwritten = next_place(stopped, record)
+    summary = replace(SUMMARY, write_error="No space left on device", unwritten=len(record.unwritten))
+    record.write({})
+    written = next_place(stopped, record)
+    record.mark_suspects({"s": "The disk had 0 bytes free."})
+
+    assert unwritten == "It feeds '/b' again, from where this run began it."
+    assert written == "It goes on with packet 1,501 of '/b'."
+    assert next_place(stopped, record) == "It feeds '/b' again, from its first packet."
+    assert summary_rows(summary)[-2:] == [
+        ("RECORD", "pcapdj.json could not be written: No space left on device"),
+        ("", "--resume feeds what it lacks again: 2 files."),
+    ]
 
 
 def test_suspect_streams_beyond_three_are_counted() -> None:
