@@ -57,7 +57,8 @@ from pcapdj.runtime.child_process import begin_role, run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.mounts import any_may_hang, boot_id
+from pcapdj.runtime.mount_list import boot_id
+from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
