@@ -18,21 +18,30 @@ from contextlib import suppress
 from typing import Final
 
 from pcapdj.capture.files import OpenFile, has_writer, open_in
-from pcapdj.reclaim.folder import PREFIX, UNREADABLE, WRITTEN, Withheld, folder_of, refusal, status_of
+from pcapdj.reclaim.folder import (
+    PREFIX,
+    UNREADABLE,
+    WRITTEN,
+    Withheld,
+    folder_of,
+    lock_folder,
+    refusal,
+    status_of,
+)
 from pcapdj.reclaim.selection import CHANGED, Candidate, Present
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.renaming import rename_new, sync_folder
 
 
 class BoundFile:
-    """An open capture in an open folder.
+    """An open capture in an open folder, which is locked against other processes that make room in it.
 
     Args:
         file: as it was planned.
         roots: below which it has to lie.
 
     Raises:
-        Withheld: it is not that file any more.
+        Withheld: it is not that file any more, or its folder is locked.
     """
 
     def __init__(self, file: Candidate, roots: tuple[bytes, ...]) -> None:
@@ -42,8 +51,9 @@ class BoundFile:
         except FileNotFoundError as exc:
             raise Withheld(CHANGED) from exc
         self.hidden: Final = PREFIX + self.base
-        self.file = OpenFile(-1)
+        self.file, self._lock = OpenFile(-1), -1
         try:
+            self._lock = lock_folder(self.folder)
             self.file = OpenFile(_opened(self.folder, self.base))
             self.present: Final = Present.of(self.file.status())
             self._check_planned(file)
@@ -58,9 +68,11 @@ class BoundFile:
             raise Withheld(WRITTEN)
 
     def close(self) -> None:
-        """Close file and folder."""
+        """Close file and folder, and end the lock."""
         self.file.close()
         os.close(self.folder)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def check_unchanged(self) -> None:
         """Compare the file with what it was when it was opened.

@@ -2,6 +2,10 @@
 
 The folder is opened component by component from its root, without following links. All later steps work in
 the opened folder, even if another one takes its place meanwhile.
+
+A capture is removed, and what a dead process left of that is ended, under a lock of the folder: the hidden
+names are the same for every process, whatever its lane, user or Redis. Who may read a folder can lock it:
+then the captures in it stay, with that user as the reason. Source: flock(2).
 """
 
 import os
@@ -12,6 +16,8 @@ from pcapdj.capture.files import open_folder_below
 from pcapdj.capture.roots import root_of
 from pcapdj.reclaim.selection import Present
 from pcapdj.runtime.errors import CaptureError, PcapdjError
+from pcapdj.runtime.lock import Holder, holder_of, locked
+from pcapdj.runtime.trust import owner_of
 
 PREFIX: Final = b".pcapdj-reclaim."
 COPY_PREFIX: Final = b".pcapdj-copy."
@@ -22,6 +28,7 @@ UNREADABLE: Final = "not readable"
 WRITTEN: Final = "open for writing in another process"
 DAMAGED: Final = "different from what was fed: their checksum does not agree"
 NO_FOLDER: Final = "in a folder that this user cannot write to"
+LOCKED: Final = "in a folder in which another process makes room"
 LONG: Final = "with a name that leaves no room for another one"
 
 
@@ -69,6 +76,40 @@ def folder_of(name: bytes, roots: tuple[bytes, ...]) -> tuple[int, bytes]:
         os.close(folder)
         raise Withheld(LONG)
     return folder, base
+
+
+def lock_folder(folder: int) -> int:
+    """Return a descriptor that locks a folder until it is closed.
+
+    Args:
+        folder: open (O_PATH).
+
+    Returns:
+        -1: the file system has no locks of folders, as NFS: another machine would not see one anyway.
+
+    Raises:
+        Withheld: another process has locked it, or this user may not read it.
+    """
+    try:
+        descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as exc:
+        raise Withheld(refusal(exc)) from exc
+    try:
+        is_ours = locked(descriptor)
+    except OSError:
+        os.close(descriptor)
+        return -1
+    if not is_ours:
+        reason = _reason(holder_of(descriptor))
+        os.close(descriptor)
+        raise Withheld(reason)
+    return descriptor
+
+
+def _reason(holder: Holder) -> str:
+    if holder.uid is None or not holder.is_of_another_user:
+        return LOCKED
+    return f"in a folder that a process of {owner_of(holder.uid)} has locked"
 
 
 def status_of(folder: int, base: bytes) -> os.stat_result:

@@ -30,7 +30,7 @@ from pcapdj.capture.compressing import SUFFIX
 from pcapdj.capture.files import OpenFile, has_writer, open_in
 from pcapdj.reclaim.bound_file import put_back
 from pcapdj.reclaim.copying import complete, discard, inode_at
-from pcapdj.reclaim.folder import COPY_PREFIX, PREFIX, Withheld, folder_of, status_of
+from pcapdj.reclaim.folder import COPY_PREFIX, PREFIX, Withheld, folder_of, lock_folder, status_of
 from pcapdj.reclaim.proof import check_is_fed
 from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
 from pcapdj.reclaim.target import Missing, target_of
@@ -57,7 +57,7 @@ def recover(store: Store, selected: Selected, stops: Waits) -> list[str]:
     Paths come from the options only.
 
     Args:
-        store: the lane; no other process removes its captures now.
+        store: the lane.
         selected: the roots, and the target of `move`.
         stops: a stop signal ends it, and the reading of a file; that one is not unlinked then.
 
@@ -82,8 +82,14 @@ def _recovered(store: Store, name: bytes, fields: Mapping[str, Any], selected: S
         folder, base = folder_of(name, selected.roots)
     except (FileNotFoundError, Withheld):
         return f"{quoted(name)} was being removed, and cannot be looked at: {_AWAY}."
+    lock = -1
     try:
+        lock = lock_folder(folder)
+        if not reclaims.is_unfinished(store, name, fields):  # the process that has it lives, and has gone on
+            return ""
         return _recover_one(store, Unfinished(name, fields, folder, base), selected, stops)
+    except Withheld as exc:
+        return f"{quoted(name)} was being removed, and is {exc}."
     except OSError as exc:
         return f"{quoted(name)} was being removed, and cannot be looked at: {exc.strerror}."
     except CannotCreate as exc:
@@ -91,6 +97,8 @@ def _recovered(store: Store, name: bytes, fields: Mapping[str, Any], selected: S
         return f"What is left of the copy of {quoted(name)} cannot be looked at. {exc}"
     finally:
         os.close(folder)
+        if lock >= 0:
+            os.close(lock)
 
 
 class Unfinished(NamedTuple):

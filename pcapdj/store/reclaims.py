@@ -148,6 +148,19 @@ def unfinished(store: Store) -> Iterator[tuple[bytes, dict[str, Any]]]:
             yield name, {}
 
 
+def is_unfinished(store: Store, name: bytes, fields: Mapping[str, Any]) -> bool:
+    """Report whether a removal is still as `unfinished` has yielded it.
+
+    Raises:
+        As `Store.call`.
+    """
+    value = read_hash(store, store.keys.reclaiming, [name]).get(name)
+    try:
+        return value is not None and decode_object(value) == fields
+    except ValueError:
+        return not fields
+
+
 def unfinished_count(store: Store) -> int:
     """Return how many removals were begun and not ended: by a process that works now, or has died.
 

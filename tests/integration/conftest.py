@@ -9,6 +9,9 @@ from support.preloaded import failing_reads_in
 from support.roles_rig import Trio
 from support.stream_link import RecordingLink
 
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+
 
 @pytest.fixture
 def trio(short_path: Path, redis_socket: Path) -> Iterator[Trio]:
@@ -52,3 +55,12 @@ def mount(short_path: Path) -> Iterator[FuseMount]:
     (short_path / "fuse").mkdir()
     with fuse_in(short_path / "fuse") as mount:
         yield mount
+
+
+@pytest.fixture
+def other_lane(store: Store) -> Iterator[Store]:
+    """Return another lane of the same Redis."""
+    lane = store.in_lane(Keys(f"{store.keys.lane}-other"))
+    yield lane
+    for key in lane.redis.scan_iter(match=f"{lane.keys.prefix}*"):
+        lane.redis.delete(key)

@@ -1,21 +1,27 @@
 """A process that removes captures dies at any step: the next one puts back or finishes what it finds."""
 
 import os
+import signal
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.forkserver import clean_environment, run
+from support.forkserver import clean_environment, run, start
 from support.mounts import memory_mount
+from support.programs import require_program
 from support.reclaiming import at, feed, make_room, names_in, reclaimed, selected, write_capture
 from support.redis_server import answers
 from support.waiting import wait_until
 
 from pcapdj.capture.opening import open_capture
+from pcapdj.reclaim.folder import LOCKED
 from pcapdj.reclaim.recovery import recover
-from pcapdj.runtime.errors import StoreUnavailable
+from pcapdj.runtime.errors import ExitCode, StoreUnavailable
 from pcapdj.runtime.failpoints import RECLAIM_POINTS
+from pcapdj.runtime.process_tree import children_of, find_process
 from pcapdj.runtime.signals import Signals
+from pcapdj.store import reclaims
 from pcapdj.store.client import Store
 
 COPYING = ("reclaim.copied", "reclaim.named")  # points that only a copy reaches
@@ -101,6 +107,63 @@ def test_a_name_that_another_file_has_by_now_keeps_both(
     path.unlink()
     make_room(store, selected(tmp_path), signals, tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("point", ["reclaim.copied", "reclaim.named", "reclaim.hidden", "reclaim.confirmed"])
+@pytest.mark.parametrize("lane", ["of the same lane", "of another lane"])
+def test_another_process_takes_nothing_that_a_living_one_works_on(
+    store: Store, other_lane: Store, tmp_path: Path, signals: Signals, point: str, lane: str
+) -> None:
+    """Not its copy, which the capture is about to be replaced by; locks of users and lanes do not show it."""
+    root = tmp_path / "captures"
+    root.mkdir()
+    path = write_capture(root / "1.pcap")
+    other = store if lane == "of the same lane" else other_lane
+    for each in {store.keys.lane: store, other.keys.lane: other}.values():
+        feed(each, path)
+    variables = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
+    environment = clean_environment(PCAPDJ_FAULT=f"{point}:1:stop", **variables)
+    options = ["--reclaim", "compress", "--root", str(root), "--keep-last", "0", "--free", "100%"]
+    with start("pcapdj", "reclaim", "now", *options, env=environment) as process:
+        wait_until(lambda: stopped_of(process.pid), "it to stop in its middle")
+        before = names_in(root)
+        if other is not store:  # what a killed process of that lane has left
+            reclaims.begin(other, os.fsencode(path), {"state": "copying"})
+
+        done = make_room(other, selected(root, "compress"), signals, root)
+
+        assert names_in(root) == before
+        assert f"'{path}' was being removed, and is {LOCKED}." in done.notes
+        os.kill(stopped_of(process.pid)[0], signal.SIGCONT)
+        assert process.wait() == ExitCode.ERROR  # there is less room than was asked for
+    assert names_in(root) == ["1.pcap.zst"]
+    assert is_whole(root / "1.pcap.zst", 20)
+
+
+def stopped_of(pid: int) -> list[int]:
+    """Return which process of a command is stopped; some work in a child."""
+    found = filter(None, map(find_process, (pid, *children_of(pid))))
+    return [each.pid for each in found if each.state == "T"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_folder_that_another_user_has_locked_keeps_its_captures_and_names_that_user(
+    store: Store, signals: Signals, short_path: Path
+) -> None:
+    """Whoever may read a folder can lock it."""
+    short_path.chmod(0o755)
+    path = write_capture(short_path / "1.pcap")
+    feed(store, path)
+    command = [require_program("flock"), "--no-fork", str(short_path), "sh", "-c", "echo +; exec sleep 60"]
+    with subprocess.Popen(command, user=65534, group=65534, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        done = make_room(store, selected(short_path), signals, short_path)
+
+        process.kill()
+    assert names_in(short_path) == ["1.pcap"]
+    assert dict(done.withheld) == {"in a folder that a process of nobody (uid 65534) has locked": 1}
 
 
 @pytest.mark.parametrize("point", ["reclaim.hidden", "reclaim.confirmed"])

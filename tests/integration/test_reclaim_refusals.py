@@ -30,21 +30,11 @@ from pcapdj.runtime.signals import Signals
 from pcapdj.store import reclaims
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
-from pcapdj.store.keys import Keys
 from pcapdj.store.lanes import lanes_of
 from pcapdj.store.operate import requeue
 from pcapdj.store.reclaims import Claim
 
 Change = Callable[[Path], object]
-
-
-@pytest.fixture
-def other(store: Store) -> Iterator[Store]:
-    """Return another lane of the same Redis."""
-    lane = store.in_lane(Keys(f"{store.keys.lane}-other"))
-    yield lane
-    for key in lane.redis.scan_iter(match=f"{lane.keys.prefix}*"):
-        lane.redis.delete(key)
 
 
 def version_of(path: Path) -> Any:
@@ -196,29 +186,29 @@ WAYS_TO_WANT: dict[str, tuple[Callable[[Store, Path], object], str]] = {
 @pytest.mark.parametrize("is_own", [True, False], ids=["in this lane", "in another lane"])
 @pytest.mark.parametrize("how", WAYS_TO_WANT)
 def test_a_file_that_a_lane_wants_stays(
-    store: Store, other: Store, root: Path, signals: Signals, how: str, *, is_own: bool
+    store: Store, other_lane: Store, root: Path, signals: Signals, how: str, *, is_own: bool
 ) -> None:
     """Also if another program pushed its name, and nothing is beside the queue yet."""
     path = write_capture(root / "1.pcap")
     feed(store, path)
     act, reason = WAYS_TO_WANT[how]
-    act(store if is_own else other, path)
+    act(store if is_own else other_lane, path)
 
     done = make_room(store, selected(root), signals, root)
 
-    where = "" if is_own else f" in lane {other.keys.lane!r}"
+    where = "" if is_own else f" in lane {other_lane.keys.lane!r}"
     assert (names_in(root), list(done.withheld)) == (["1.pcap"], [f"{reason}{where}"])
 
 
 @pytest.mark.parametrize("how", ["queued", "current", "failed"])
 @pytest.mark.parametrize("is_own", [True, False], ids=["in this lane", "in another lane"])
 def test_a_file_that_a_lane_begins_to_want_after_the_plan_stays(
-    store: Store, other: Store, root: Path, signals: Signals, how: str, *, is_own: bool
+    store: Store, other_lane: Store, root: Path, signals: Signals, how: str, *, is_own: bool
 ) -> None:
     """The claim looks at the queue itself."""
     path = write_capture(root / "1.pcap")
     feed(store, path)
-    lane = store if is_own else other
+    lane = store if is_own else other_lane
     lane.redis.sadd(lane.keys.dispatchers, "/pipe")  # else the lane is not there yet when the plan is made
     with planned(store, root, signals) as (remover, [file]):
         WAYS_TO_WANT[how][0](lane, path)
@@ -239,22 +229,22 @@ def watch(lane: Store, folder: Path) -> None:
     "way", ["watches", "watches above", "watches by a link", "feeds others", "fed another"]
 )
 def test_a_file_stays_until_each_lane_that_works_on_its_folder_has_fed_it(
-    store: Store, other: Store, root: Path, signals: Signals, way: str
+    store: Store, other_lane: Store, root: Path, signals: Signals, way: str
 ) -> None:
     """Two analyzers of one folder, each with its lane; then it goes."""
     path, second = write_capture(root / "1.pcap", 1), write_capture(root / "2.pcap", 2)
     feed(store, path)
     if way == "watches":
-        watch(other, root)
+        watch(other_lane, root)
     elif way == "watches above":
-        watch(other, root.parent)
+        watch(other_lane, root.parent)
     elif way == "watches by a link":
-        watch(other, alias(path).parent)
+        watch(other_lane, alias(path).parent)
     elif way == "feeds others":
-        queue(other, second)
+        queue(other_lane, second)
     else:
         feed(store, second)
-        feed(other, second)
+        feed(other_lane, second)
     names = names_in(root)
 
     done = make_room(store, selected(root), signals, root)
@@ -263,20 +253,20 @@ def test_a_file_stays_until_each_lane_that_works_on_its_folder_has_fed_it(
     assert names_in(root) == [name for name in names if name not in gone]
     assert any(reason.startswith("not fed whole yet in lane") for reason in done.withheld)
 
-    other.redis.delete(other.keys.in_queue, other.keys.queued)
-    feed(other, root.parent / "alias" / path.name if way == "watches by a link" else path)
+    other_lane.redis.delete(other_lane.keys.in_queue, other_lane.keys.queued)
+    feed(other_lane, root.parent / "alias" / path.name if way == "watches by a link" else path)
     make_room(store, selected(root), signals, root)
     assert "1.pcap" not in names_in(root)
 
 
 def test_a_lane_that_works_on_other_folders_wants_nothing(
-    store: Store, other: Store, root: Path, tmp_path: Path, signals: Signals
+    store: Store, other_lane: Store, root: Path, tmp_path: Path, signals: Signals
 ) -> None:
     """Two sensors share a Redis, each with its own inbox."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    watch(other, inbox)
-    queue(other, write_capture(inbox / "1.pcap"))
+    watch(other_lane, inbox)
+    queue(other_lane, write_capture(inbox / "1.pcap"))
     feed(store, write_capture(root / "1.pcap"))
 
     make_room(store, selected(root), signals, root)
