@@ -297,11 +297,11 @@ class ConsumerLauncher:
             if session is not None:
                 session.end_in_order(now_s)
         elif now_s >= self._leave_by_s:
-            sentence = "The dispatcher did not leave the stream. The file that it was sending is fed again."
+            sentence = "The dispatcher did not leave the stream. If it was inside a file, that is fed again."
             events.warning("dispatcher_stays", sentence, pid=self._server.client_pid)
             self._server.disconnect()
             if session is not None:
-                session.end(now_s)
+                session.end(now_s, is_shared=True)
         else:
             return
         self._leave_by_s = None
@@ -333,7 +333,7 @@ class ConsumerLauncher:
         if ended.left:
             events.warning("analyzer_left_processes", ended.left, stream=session.stream)
         self._status.record_exit(session, ended)
-        self._suspects.end(session, ended.reason if ended.verdict is Verdict.CRASHED else "")
+        self._suspects.end(session, ended)
         if ended.verdict is Verdict.ENDED:
             self._restarts.record_end()
             if ended.ended is not None:

@@ -110,6 +110,7 @@ class Dispatcher:
         link = _link(settings, self._interrupts)
         self._output_space = OutputSpace(self._lane, self._notifier, self._interrupts)
         self._streams = Streams(link, self._interrupts, self._output_space)
+        self._interrupts.watch(self._streams)
         skips = SkipRequests(settings.id)
         waits = SkippableWaits(self._interrupts, skips)
         opener = FileOpener(waits)

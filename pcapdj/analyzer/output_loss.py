@@ -1,4 +1,4 @@
-"""Which streams may have lost output: the disk was full, or the log reports it. They become suspect.
+"""Which streams may have lost output: mostly the disk was full, or the log reports it. They become suspect.
 
 Suricata that cannot write goes on and exits 0. Two things show it: the controller saw the disk of the
 stream's folder at its end while the stream lasted, or a line of `analyzer.log` has what the C library prints
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pcapdj.analyzer.session import AnalyzerSession
+from pcapdj.analyzer.session import AnalyzerSession, Exit, Verdict
 from pcapdj.analyzer.status import LauncherStatus
 from pcapdj.runtime.full_disks import SUSPECT_MARK, DiskAtEnd, state_at_end
 from pcapdj.runtime.log import EventLog
@@ -72,20 +72,22 @@ class SuspectStreams:
             if time.time() > until_s + _LATE_S:
                 self._ended = None
 
-    def end(self, session: AnalyzerSession, crash: str) -> None:
+    def end(self, session: AnalyzerSession, ended: Exit) -> None:
         """Look at a stream that has ended.
 
         Args:
             session: its; closed.
-            crash: how its analyzer crashed, in a sentence; empty: it did not.
+            ended: how.
         """
         self._ended = (session, time.time())
         if line := line_about_full_disk(session.analyzer.log):
             self._record(session, f"Its log {quoted(str(session.analyzer.log))} has: {line}")
         elif state := _state_of_disk(session.folder):
             self._record(session, f"The disk of its folder {state} at its end.")
-        elif crash and session.stream != self._suspect:
-            self._status.record_suspect(session.stream, crash)  # the crash itself is logged
+        elif ended.may_lack_end:
+            self._record(session, ended.reason)
+        elif ended.verdict is Verdict.CRASHED and session.stream != self._suspect:
+            self._status.record_suspect(session.stream, ended.reason)  # the crash itself is logged
 
     def _compare(self, session: AnalyzerSession, disks: Sequence[DiskAtEnd], until_s: float) -> None:
         for disk in disks:

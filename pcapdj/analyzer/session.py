@@ -88,6 +88,7 @@ class Exit:
         reason: what went wrong, in sentences; empty if nothing did.
         ended: the file in flight goes on in the next stream; None: it is fed again, or none was in flight.
         left: which processes the analyzer left running, in a sentence; they were killed.
+        may_lack_end: it was stopped and may not have seen the end of its input.
     """
 
     verdict: Verdict
@@ -96,6 +97,7 @@ class Exit:
     reason: str = ""
     ended: EndedStream | None = None
     left: str = ""
+    may_lack_end: bool = False
 
 
 class StallTimer:
@@ -170,6 +172,7 @@ class AnalyzerSession:
         self._timeouts = timeouts
         self._stall_timer = StallTimer()
         self._has_closed_pipe = False
+        self._is_shared = False  # the dispatcher may still have the pipe open
         self._stop_reason = ""  # why the launcher signalled the analyzer
         self._deadline_s = math.inf  # when it is signalled, or signalled again, unless it exits before
         self._orderly_end: OrderlyEnd | None = None
@@ -216,10 +219,11 @@ class AnalyzerSession:
             self._pass_deadline(now_s)
         return None
 
-    def end(self, now_s: float) -> None:
-        """Close the write end, so that the analyzer sees the end of its input and flushes."""
+    def end(self, now_s: float, *, is_shared: bool = False) -> None:
+        """Close the write end; unless a dispatcher shares it, the analyzer sees the end of its input."""
         if self.stage is Stage.FLUSHING:
             return
+        self._is_shared = is_shared
         can_flush = self.stage is Stage.READING and self.stored.had_records and not self._has_closed_pipe
         self._close_pipe(now_s)
         if can_flush:
@@ -340,7 +344,9 @@ class AnalyzerSession:
         elif self._stop_reason:  # TERM was sent
             self.kill(self._stop_reason)
         else:
-            self._stop_reason = f"it had not exited {self._timeouts.flush_s:g} s after the end of its input"
+            shared = "the launcher closed the pipe, and the dispatcher had not"
+            end = shared if self._is_shared else "the end of its input"
+            self._stop_reason = f"it had not exited {self._timeouts.flush_s:g} s after {end}"
             self._deadline_s = now_s + _TERM_GRACE_S
             self.analyzer.signal_group(signal.SIGTERM)
 
@@ -354,7 +360,9 @@ class AnalyzerSession:
             case Stage.FLUSHING:
                 is_late = self._stop_reason and self.stored.had_records
                 reason = f"{name} was stopped: {self._stop_reason}." if is_late else ""
-                return Exit(Verdict.ENDED, status, 0.0, reason)
+                may_lack_end = self._is_shared and bool(reason)
+                reason += " It may not have seen the end of its input." if may_lack_end else ""
+                return Exit(Verdict.ENDED, status, 0.0, reason, may_lack_end=may_lack_end)
             case Stage.READING:
                 reason = f"{name} {status} in the middle of the stream. {self._cause()}"
                 return Exit(Verdict.CRASHED, status, now_s - self.since_s, reason)

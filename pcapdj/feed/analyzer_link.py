@@ -18,7 +18,7 @@ from pcapdj.launcher_protocol import EndedStream, close_descriptors, read_ended_
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits
+from pcapdj.runtime.signals import HasFileno, Waits
 
 _RETRY_S: Final = 0.2
 
@@ -78,6 +78,10 @@ class AnalyzerLink:
     def is_alive(self) -> bool:
         """Report whether the launcher is there; without one the pipe itself shows the reader's end."""
         return True
+
+    def descriptors(self) -> tuple[HasFileno, ...]:
+        """Return what turns readable when the launcher ends."""
+        return ()
 
     def has(self, stream: str) -> bool:  # noqa: ARG002 - any, as `is_alive`
         """Report whether the stream's analyzer is there."""
@@ -168,6 +172,10 @@ class LauncherLink(AnalyzerLink):
     def is_alive(self) -> bool:
         """Report whether the launcher lives."""
         return self._launcher.is_alive()
+
+    def descriptors(self) -> tuple[HasFileno, ...]:
+        """Return the connection to the launcher."""
+        return self._launcher.descriptors()
 
     def has(self, stream: str) -> bool:
         """Report whether the launcher still has this stream.

@@ -84,6 +84,7 @@ class Batches:
         Raises:
             As `Pipe.splice`; after `Stopped`, `last` and `sent_bytes` show how far it came.
         """
+        pipe.check_open()  # else the launcher has the batches, and sends what is noted
         last = self.last
         number, batch = (last.number + 1, 1 - last.batch) if last else (1, 0)
         self._fill(pipe, self._batches[batch], data)

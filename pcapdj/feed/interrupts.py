@@ -1,7 +1,8 @@
 """What interrupts a dispatcher: stop signals, suspension, SIGUSR1 and SIGUSR2. Every wait goes through here.
 
 Call `check` before bytes enter the pipe, and `wait` for everything else; `wait` also shows the reason for the
-wait. Signals act only in these two, in the main thread, never in a handler.
+wait, and looks after the launcher (`watch`). Signals act only in these two, in the main thread, never in a
+handler.
 """
 
 import signal
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.statistics import Statistics
@@ -22,6 +23,16 @@ SIGNALS: Final = (signal.SIGUSR1, signal.SIGUSR2)  # beside the stop signals
 CHECK_S: Final = 0.25  # how long `check` waits at most for the end of a suspension
 
 events = EventLog("dispatcher")
+
+
+class Watched(Protocol):
+    """What is looked after in each wait: `Streams`."""
+
+    def descriptors(self) -> tuple[HasFileno, ...]:
+        """Return what turns readable when `look` has something to do."""
+
+    def look(self) -> None:
+        """Do what is due; never wait."""
 
 
 class Interrupts:
@@ -48,6 +59,11 @@ class Interrupts:
         self._reminder = Reminder()
         self._stop_from_s = 0.0
         self._printing: threading.Thread | None = None
+        self._watched: Watched | None = None
+
+    def watch(self, watched: Watched) -> None:
+        """Look after this in each `wait` from now on, whatever is waited for; not in `check`."""
+        self._watched = watched
 
     @property
     def descriptors(self) -> tuple[HasFileno, ...]:
@@ -70,7 +86,7 @@ class Interrupts:
             return False  # the grace is for the rest of a record, also while feeding is suspended
         self._act()
         if self._suspension.is_active:
-            self.wait(CHECK_S, self._suspension)
+            self._wait(CHECK_S, self._suspension)
         return self._suspension.is_active
 
     def wait(
@@ -81,6 +97,16 @@ class Interrupts:
         Raises:
             Stopped: as `Waits.wait`.
         """
+        if self._watched is None:
+            self._wait(timeout_s, *readable, stops=stops, waiting_for=waiting_for)
+            return
+        watched = self._watched.descriptors()
+        self._wait(timeout_s, *readable, *watched, stops=stops, waiting_for=waiting_for)
+        self._watched.look()
+
+    def _wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
         self._statistics.wait_for(waiting_for)
         if waiting_for and self._reminder.is_due(waiting_for, time.monotonic()):
             events.info("waiting", waiting_for)

@@ -167,7 +167,8 @@ class JobRunner:
                 capture = self._opened(job, is_resumed=is_resumed)
             except CaptureError as exc:
                 self.storage.wait(exc)
-                self.streams.lose_if_broken()
+                if not is_resumed:
+                    self.streams.lose_if_broken()
             else:
                 break
         if (place := self.storage.end(capture)) and not recorded_in(job.entry.queued):

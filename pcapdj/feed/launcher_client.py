@@ -108,6 +108,10 @@ class LauncherClient:
         self._connection = connection
         return True
 
+    def descriptors(self) -> tuple[socket.socket, ...]:
+        """Return what turns readable when the launcher ends; nothing where it is not connected."""
+        return () if self._connection is None else (self._connection,)
+
     def is_alive(self) -> bool:
         """Report whether the launcher still has its end open; never blocks."""
         if self._connection is None:
@@ -274,7 +278,7 @@ class LauncherClient:
 
     def _connected(self) -> socket.socket:
         if self._connection is None:
-            raise self._lost("is not connected")
+            raise self._lost("is gone")
         return self._connection
 
     def _lost(self, why: str) -> LauncherGone:

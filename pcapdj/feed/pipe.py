@@ -53,14 +53,15 @@ class Pipe:
     """The write end of one stream's pipe.
 
     Args:
-        fd: a non-blocking descriptor of the write end; closed by `close`.
+        fd: a non-blocking descriptor of the write end; closed by `close`, after which each other method that
+            needs it raises `LauncherGone`.
         interrupts: checked before each splice and after each wait.
         peer: asked whether the analyzer is there, every 0.25 s, also during a suspension.
         stream: the stream's id, for the peer.
     """
 
     def __init__(self, fd: int, interrupts: PipeInterrupts, peer: AnalyzerPeer, stream: str) -> None:
-        self.fd: Final = fd
+        self.fd = fd
         self._interrupts = interrupts
         self._peer = peer
         self._stream = stream
@@ -84,6 +85,7 @@ class Pipe:
             ReaderGone, LauncherGone: the analyzer is gone.
             Stopped: a stop signal arrived; the source's position shows how far it came.
         """
+        self.check_open()
         left = length
         while left:
             self._check()
@@ -114,6 +116,7 @@ class Pipe:
 
     def unread_bytes(self) -> int:
         """Return how much is in the pipe."""
+        self.check_open()
         return unread_bytes(self.fd)
 
     def check_alive(self) -> None:
@@ -122,18 +125,30 @@ class Pipe:
         Raises:
             LauncherGone, ReaderGone: one of them is not.
         """
+        self.check_open()
         if not self._peer.is_alive():
             raise LauncherGone("The launcher is gone.")
         if self.is_broken():
             raise ReaderGone("The analyzer closed the pipe.")
+
+    def check_open(self) -> None:
+        """Check whether this write end is open.
+
+        Raises:
+            LauncherGone: it was closed in a wait, since the launcher ended.
+        """
+        if self.fd < 0:
+            raise LauncherGone("The launcher is gone.")
 
     def is_broken(self) -> bool:
         """Report whether the last reader is gone."""
         return is_reader_gone(self.fd)
 
     def close(self) -> None:
-        """Close this write end."""
-        os.close(self.fd)
+        """Close this write end; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def _splice_once(self, source: int, left: int) -> int:
         while True:

@@ -19,6 +19,7 @@ from pcapdj.feed.pipe import Pipe
 from pcapdj.feed.stored_stream import problem_of
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.signals import HasFileno
 
 if TYPE_CHECKING:
     from pcapdj.feed.launcher_client import Entry
@@ -142,6 +143,7 @@ class Streams:
         """Wait for launcher or reader before a file is requested; an open stream has its analyzer.
 
         Raises:
+            ReaderGone, LauncherGone: as `lose_if_broken`.
             Stopped: a stop signal arrived.
             CannotCreate: as the link's.
         """
@@ -211,15 +213,30 @@ class Streams:
             stream.close()
             self._link.end(stream.id)
 
+    def descriptors(self) -> tuple[HasFileno, ...]:
+        """Return what turns readable when the launcher of the open stream ends."""
+        return self._link.descriptors() if self.open else ()
+
+    def look(self) -> None:
+        """In each wait: close the pipe if the launcher ends, and then waits until this process has left.
+
+        Only then the analyzer sees the end of its input. Who uses the stream next finds it lost.
+        """
+        if self.open and not self._link.is_alive():
+            self.open.pipe.close()
+
     def lose_if_broken(self) -> None:
         """Close the open stream if its analyzer or launcher went between two files.
 
-        Call it while nothing is fed, too: a launcher that was asked to stop waits for our write end.
+        Raises:
+            LauncherGone, ReaderGone: an earlier dispatcher's file is in it: that has to be fed on, or again.
         """
         try:
             if self.open:
                 self.open.pipe.check_alive()
         except (ReaderGone, LauncherGone) as exc:
+            if self.unfinished:
+                raise
             stream = self.open.id if self.open else None
             events.warning("stream_lost", f"{exc} The stream ended between two files.", stream=stream)
             self.lose()

@@ -53,7 +53,7 @@ def test_without_a_launcher_connecting_fails_and_requests_raise(launcher: Launch
     """Connecting never blocks and never raises for an absent launcher."""
     assert not launcher.connect()
     assert not launcher.is_alive()
-    with pytest.raises(LauncherGone, match="not connected"):
+    with pytest.raises(LauncherGone, match="is gone"):
         launcher.get()
 
 
@@ -301,7 +301,7 @@ def test_a_launcher_that_dies_with_a_request_unread_is_not_alive(
     assert launcher.connect()
     connection = listening.accept()[0]
 
-    with pytest.raises(LauncherGone, match="not connected"):
+    with pytest.raises(LauncherGone, match="is gone"):
         launcher.open()
 
 

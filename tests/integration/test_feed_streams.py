@@ -24,7 +24,8 @@ from pcapdj.feed.output_space import OutputSpace
 from pcapdj.feed.progress import ResumeNote
 from pcapdj.feed.streams import STOP_GRACE_S, Streams
 from pcapdj.launcher_protocol import BATCH_KEYS, NOTE_KEY
-from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.errors import LauncherGone, Stopped
+from pcapdj.runtime.fifo import unread_bytes
 from pcapdj.runtime.signals import Signals
 
 HEADER = file_header()
@@ -196,6 +197,35 @@ def test_a_file_with_its_result_is_removed_from_the_link(link: RecordingLink, st
     streams.release()
 
     assert link.calls[-1] == ("drop", "5ca1ab1e", "file")
+
+
+def test_a_stream_whose_launcher_ends_during_a_wait_is_closed_there_and_not_used_again(
+    link: RecordingLink, streams: Streams, interrupts: ReadingInterrupts
+) -> None:
+    """The launcher sends what is noted: nothing may be noted behind it. Nothing counts as read either."""
+    stream = streams.ensure(HEADER, FORMAT)
+    link.read()
+    interrupts.watch(streams)
+    link.has_launcher = False
+
+    interrupts.wait(0)
+
+    assert link.write_end not in open_descriptors()
+    assert os.read(link.reader, 1) == b""
+    note = BatchNote(0, "t", 0, len(RECORDS), 24, BEGINNING, Totals(), SENT)
+    uses: list[Callable[[], object]] = [
+        stream.pipe.drain,
+        lambda: stream.pipe.splice(stream.header, 0),
+        lambda: stream.batches.send(stream.pipe, RECORDS, note),
+        streams.check_alive,
+    ]
+    for use in uses:
+        with pytest.raises(LauncherGone):
+            use()
+    assert [unread_bytes(stream.batches.descriptors[key]) for key in BATCH_KEYS] == [0, 0]
+    assert stream.batches.last is None
+    streams.wait_for_peer()
+    assert streams.open is None
 
 
 @pytest.mark.long

@@ -19,6 +19,7 @@ from support.waiting import wait_until
 
 from pcapdj.launcher_protocol import PROTOCOL_VERSION, ended_stream_path, read_ended_stream
 from pcapdj.runtime.failpoints import CONTINUE_POINTS, STOP_POINTS
+from pcapdj.runtime.full_disks import SUSPECT_MARK
 
 PACKETS = 4000  # of 900 bytes: pipe and batch hold less than half of a file
 FEW = 400  # they fit into the pipe
@@ -361,7 +362,10 @@ def test_a_folder_of_another_user_does_not_double_packets(trio: Trio) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio: Trio) -> None:
-    """It could still send something: where the stream ends is not known."""
+    """It could still send something: where the stream ends is not known.
+
+    Its analyzer, which sees no end of its input and is killed, may lack output: the stream is suspect.
+    """
     trio.start("consumer", "--flush-timeout", "1s")
     trio.start("dispatcher")
     trio.start("controller")
@@ -370,14 +374,22 @@ def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio
     launcher = trio.processes.pop("consumer")
     launcher.send_signal(signal.SIGTERM)
     trio.wait_logged("consumer", "dispatcher_stays")
+    trio.brake.unlink()
     assert launcher.wait() == 0
     assert read_ended_stream(trio.socket) is None
-    trio.brake.unlink()
     trio.processes["dispatcher"].send_signal(signal.SIGCONT)
     trio.start("consumer")
     trio.await_processed(1)
 
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
+    [(stream, reason)] = trio.snapshot()["suspects"].items()
+    assert reason == (
+        f"{Path(sys.executable).name} was stopped: it had not exited 1 s after the launcher closed the pipe,"
+        " and the dispatcher had not. It may not have seen the end of its input."
+    )
+    [folder] = trio.out.glob(f"*-{stream}")
+    assert (folder / SUSPECT_MARK).read_text() == f"{reason}\n"
+    assert trio.logged("consumer").count("stream_suspect") == 1
 
 
 @pytest.mark.long

@@ -38,7 +38,7 @@ class RecordingLink(AnalyzerLink):
         self.calls: list[tuple[Any, ...]] = []
         self.got = bytearray()
         self.left: ResumableStream | None = None
-        self.takes_entries = True
+        self.takes_entries = self.has_launcher = True
         self.lost_at: dict[str, PcapdjError] = {}  # by key, what the first entry with this key meets
 
     def wait_for_peer(self) -> None:
@@ -58,6 +58,10 @@ class RecordingLink(AnalyzerLink):
         if self.reader < 0:
             self.reader, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         return "5ca1ab1e", self.write_end
+
+    def is_alive(self) -> bool:
+        """Report what the test set."""
+        return self.has_launcher
 
     def put(self, stream: str, key: str, fd: int, note: Mapping[str, Any]) -> None:
         """Record it, with how much of the header was sent, or of a batch is there."""

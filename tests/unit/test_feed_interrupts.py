@@ -121,6 +121,44 @@ def test_a_suspension_can_be_ended_and_stopped(
         check_while(interrupts, lambda: True)
 
 
+class EndingPeer:
+    """What is watched: a peer that has ended, until it was looked at."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.looks = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor that shows its end."""
+        return self._event
+
+    def descriptors(self) -> tuple["EndingPeer", ...]:
+        """Return this, until it was looked at."""
+        return () if self.looks else (self,)
+
+    def look(self) -> None:
+        """Count it."""
+        self.looks += 1
+
+
+def test_the_end_of_a_peer_is_seen_in_each_wait_and_does_not_shorten_a_sleep(interrupts: Interrupts) -> None:
+    """Whatever is waited for. A check does not look: it is inside of what uses the stream."""
+    peer = EndingPeer()
+    interrupts.watch(peer)
+    interrupts.check()
+    assert peer.looks == 0
+
+    interrupts.wait(3600)
+    assert peer.looks == 1
+
+    peer.looks = 0
+    started_s = time.monotonic()
+    interrupts.sleep(0.05)
+    assert time.monotonic() - started_s >= 0.05
+    assert peer.looks > 1
+    os.close(peer.fileno())
+
+
 def test_what_is_waited_for_is_shown_until_bytes_are_fed(
     interrupts: Interrupts, statistics: Statistics, capsys: pytest.CaptureFixture[str]
 ) -> None:
