@@ -179,7 +179,6 @@ SMALL: Final[dict[str, str]] = {
     "console/snapshot_fields.py": "how three screens read a field",
     "store/failure_kinds.py": "one rule, which the metrics and the journal show",
     "store/stepwise.py": "how the two long works on keys are done between others",
-    "store/start_problem.py": "one file, which the server's start writes and its clients read",
     "runtime/storage_faults.py": "one rule about errors, and the wait that follows from it",
     "feed/output_space.py": "what the end of a stream waits for, and nothing else does",
     "commands/suspend.py": "a command is as long as what it does",

@@ -42,6 +42,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.redis_errors import is_absent
 from pcapdj.store.redis_url import has_secret, safe_url
 from pcapdj.store.server import journal_size, read_server, risks, sharing_risks
 from pcapdj.store.start_problem import problem_at
@@ -157,7 +158,7 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
         store = open_store(url, password_file, lane)
         server = read_server(store)
     except StoreUnavailable as exc:
-        is_wrong = bool(url or problem_at(store.url))
+        is_wrong = bool(url or problem_at(store.url)) or not is_absent(exc)
         yield Line("Redis", *_absent(exc, is_wrong=is_wrong, has_embedded=embedded.tone is Tone.GOOD))
     except PcapdjError as exc:
         yield Line("Redis", str(exc), Tone.BAD)
@@ -375,7 +376,7 @@ def folder_lines(folder: Path) -> Iterator[Line]:
         problems = list(folder_problems(folder, os.environ.get("PCAPDJ_LOGDIR") or _LOGDIR))
         yield from (Line("Folders", problem, Tone.BAD) for problem in problems)
         if not problems:
-            yield Line("Folders", "the service can use all of its folders", Tone.GOOD)
+            yield Line("Folders", "this user may use all folders of the service", Tone.GOOD)
 
 
 def software_lines() -> Iterator[Line]:

@@ -4,6 +4,7 @@ Redis's own messages never name the server, and for a forbidden key not the key 
 Of a command only its name and its keys are shown, never a value.
 """
 
+import errno
 import re
 import ssl
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ _CLASSES: Final = (
 )
 _FULL: Final = "max number of clients reached"
 # how a connection ends that the server refuses; whether its reason arrives is chance
+_ABSENT: Final = {errno.ENOENT, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
 _CLOSED: Final = (BrokenPipeError, ConnectionResetError)
 _CLOSED_HINT: Final = "It closes new connections: it may have as many clients as its maxclients allows."
 _NO_ADDRESS: Final = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
@@ -102,6 +104,12 @@ def translated(
         )
     kind = KeyUnusable if why.startswith("WRONGTYPE") else StoreFailed
     return kind(f"{where} answered: {shortened_message(why)}.")
+
+
+def is_absent(error: PcapdjError) -> bool:
+    """Report whether no server was at the address, of an error of `Store.call`; one that refuses is there."""
+    cause = error.__cause__ and error.__cause__.__context__
+    return getattr(cause, "errno", None) in _ABSENT
 
 
 def write_refusal(message: str) -> str:

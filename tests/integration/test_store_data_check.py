@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.cases import some_long
-from support.forkserver import DEVNULL, Process, clean_environment, start
+from support.forkserver import DEVNULL, Process, clean_environment, run, start
 from support.mounts import MemoryMount, fill, memory_mount
 from support.redis_server import answers
 from support.service_rig import processes_about
@@ -103,20 +103,21 @@ def test_a_server_whose_disk_gets_full_takes_writes_again_once_there_is_room(
     with serving(short_path, mount.folder / "data") as (_, _, store):
         wait_until(lambda: answers(store), "the server to answer")
         filling = fill(mount.folder)
-
-        def is_refused() -> bool:
-            try:
-                store.call(lambda client: client.rpush("names", b"x" * 4096))
-            except StoreUnavailable as exc:
-                return "MISCONF" in str(exc)
-            return False
-
-        wait_until(is_refused, "writes to be refused")
+        wait_until(lambda: is_refused(store), "writes to be refused")
         filling.unlink()
         began_s = time.monotonic()
-        wait_until(lambda: not is_refused(), "writes to be taken")
+        wait_until(lambda: not is_refused(store), "writes to be taken")
 
         assert time.monotonic() - began_s < scaled(SOON_S)
+
+
+def is_refused(store: Store) -> bool:
+    """Report whether the server refuses a write, as its disk is full."""
+    try:
+        store.call(lambda client: client.rpush("names", b"x" * 4096))
+    except StoreUnavailable as exc:
+        return "MISCONF" in str(exc)
+    return False
 
 
 def test_a_disk_that_is_mounted_late_is_waited_for(short_path: Path, mount: MemoryMount) -> None:
@@ -286,14 +287,66 @@ def test_room_is_checked_by_writing(mount: MemoryMount) -> None:
     assert [*mount.folder.iterdir()] == [filling]
 
 
+def test_a_full_disk_is_named_also_if_the_socket_is_on_it(mount: MemoryMount) -> None:
+    """As in the folder of a service: the sentence has room that an earlier start has kept for it."""
+    url, data = f"unix://{mount.folder}/redis.sock", mount.folder / "data"
+    with serving(mount.folder, data) as (_, _, store):
+        wait_until(lambda: answers(store), "the server to answer")
+    filling = fill(mount.folder)
+    with serving(mount.folder, data) as (_, _, store):
+        wait_until(lambda: problem_at(url), "the server to wait")
+        with pytest.raises(
+            StoreUnavailable, match=r"No space left on device.* Redis starts as soon as that works"
+        ):
+            store.ping()
+
+        filling.unlink()
+        wait_until(lambda: answers(store), "the server to answer")
+        assert problem_at(url) == ""
+
+
+def test_check_shows_a_server_that_refuses_and_calls_it_no_missing_one(mount: MemoryMount) -> None:
+    """It answers, but not even PING in any other way than that its disk is full."""
+    (mount.folder / "supervisord.conf").touch()
+    (mount.folder / "var/run").mkdir(parents=True, mode=0o700)
+    with serving(mount.folder / "var/run", mount.folder / "data") as (_, _, store):
+        wait_until(lambda: answers(store), "the server to answer")
+        fill(mount.folder)
+        wait_until(lambda: is_refused(store), "the server to refuse")
+        done = run("pcapdj", "check", cwd=mount.folder, env=clean_environment())
+
+    assert f"wrong: Redis at {store.url} takes no writes now (MISCONF" in done.stdout
+    assert "does not run" not in done.stdout
+
+
+def test_no_sentence_is_written_over_a_file_of_others(mount: MemoryMount) -> None:
+    """On a full disk, too: only the file that an earlier start has kept is written over."""
+    socket = mount.folder / "redis.sock"
+    note, other = socket.with_suffix(".problem"), mount.folder / "other"
+    clear_problem(socket)
+    other.write_bytes(note.read_bytes())
+    fill(mount.folder)
+    write_problem(socket, "It is full.")
+    kept = problem_at(f"unix://{socket}")
+    for make in (note.hardlink_to, note.symlink_to):
+        note.unlink()
+        make(other)
+        write_problem(socket, "It is full.")
+
+    assert kept == "It is full."
+    assert other.read_text().strip() == ""
+
+
 def test_a_problem_is_known_only_where_a_server_would_listen(short_path: Path) -> None:
     """At the socket's path; a file of another form is no problem."""
     socket = short_path / "a b.sock"
     write_problem(socket, "It is full.")
     found = problem_at(f"unix://{short_path}/a%20b.sock?db=0")
     clear_problem(socket)
+    cleared = problem_at(f"unix://{socket}")
+    socket.with_suffix(".problem").unlink()
     socket.with_suffix(".problem").mkdir()
 
-    assert found == "It is full."
+    assert (found, cleared) == ("It is full.", "")
     assert problem_at(f"unix://{socket}") == ""
     assert problem_at("redis://localhost") == ""

@@ -336,7 +336,7 @@ def test_folders_that_the_service_cannot_use_are_wrong(
     monkeypatch.setenv("PCAPDJ_LOGDIR", "/dev/null/out")
 
     assert before == []
-    assert usable == [Line("Folders", "the service can use all of its folders", Tone.GOOD)]
+    assert usable == [Line("Folders", "this user may use all folders of the service", Tone.GOOD)]
     assert [line.text for line in wrong] == [
         "'var/log' is missing: supervisord cannot start",
         "'inbox' is missing or cannot be read by this user: the importer waits for it",
