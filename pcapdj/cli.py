@@ -143,11 +143,7 @@ def main() -> NoReturn:
 
 
 def _run_watched(prog: str, work: Callable[[], int | None]) -> int | None:
-    """Run a command in a process of its own if a call about any path may hang: it names only some itself."""
-    from pcapdj.runtime.mount_list import any_mount_may_hang
-
-    if not any_mount_may_hang():
-        return work()
+    """Run a command in a process of its own: paths of Redis, of links and of variables may lead anywhere."""
     from pcapdj.runtime.child_process import run_reader
     from pcapdj.runtime.environment import forget
     from pcapdj.runtime.process import hide_from_user

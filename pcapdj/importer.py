@@ -151,7 +151,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
         )
     roots = absolute_roots(root)
     work = partial(import_once, store, names, order, recursive=recursive, again=again, roots=roots)
-    return run_reader("pcapdj import", work, [*names, *roots])
+    return run_reader("pcapdj import", work)
 
 
 def import_once(  # noqa: PLR0913 - the options

@@ -35,7 +35,6 @@ from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, StoreDenied, Unavailable
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.safe_text import quoted, to_text
@@ -143,8 +142,7 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
         else:
             _run(store, selected, disks, follow, as_json=as_json)
 
-    paths = [*below, *([os.fsencode(target)] if target else [])]
-    if code := run_role("pcapdj reclaim", work, may_hang=reading_may_hang(paths)):
+    if code := run_role("pcapdj reclaim", work, may_hang=True):
         raise typer.Exit(code)
 
 

@@ -56,7 +56,6 @@ from pcapdj.run.view import progress_view
 from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
-from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.safe_text import printable, shell_path, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
@@ -163,7 +162,7 @@ def run(  # noqa: PLR0913 - an option each
         check_private_service()
         return _Start(analyzer, selection, expected, listing, folder)
 
-    analyzer, selection, expected, listing, folder = _first_look(look, [*paths, os.fsencode(expect or "")])
+    analyzer, selection, expected, listing, folder = _first_look(look)
     if not folder:  # a run that feeds nothing leaves no new one
         _print_refused(refused_results(listing))
         raise typer.Exit(ExitCode.ERROR)
@@ -207,10 +206,8 @@ def _run(plan: RunPlan, record: RunRecord, expected: Mapping[str, str], started_
     return _report(plan, record, progress, abort, summary)
 
 
-def _first_look(look: Callable[[], _Start], paths: Sequence[bytes]) -> _Start:
-    """Look at what the run needs, in a child where that may hang."""
-    if not reading_may_hang(paths):
-        return look()
+def _first_look(look: Callable[[], _Start]) -> _Start:
+    """Look at what the run needs, in a child, since that may hang."""
     with handled(stops=_STOPS, is_command=True) as signals:
         try:
             return result_of(look, signals)
@@ -290,11 +287,8 @@ def _queue_files(
         name = to_name(each.name)
         files = [file for file in files if file.name != name]
         continue_file(service.store, service.dispatcher_id, name, each.begin)
-    if reading_may_hang([file.name for file in files]):
-        store = service.store.another(timeout_s=service.store.timeout_s)
-        report = result_of(lambda: queue_captures(store, files), signals)
-    else:
-        report = queue_captures(service.store, files, stops=signals)
+    store = service.store.another(timeout_s=service.store.timeout_s)  # a connection is one process's
+    report = result_of(lambda: queue_captures(store, files), signals)
     finish(service.store, "empty")
     known = [file for file in files if file.name in report.known]
     return [known_result(file, report.known[file.name]) for file in known]

@@ -6,9 +6,8 @@ the child; after a stop signal it gives the child 0.8 s to end in order. A child
 SIGKILL: it does nothing more when its call returns. Use this only for roles whose successor may start at any
 time: a child that hangs keeps its open files.
 
-A command is one process while all mounted file systems are local: else it may be led to one that hangs by a
-path that Redis, a link or a variable has. That is looked at once, at its start. The importer and the
-controller always work in a child: what hangs may be mounted later.
+A command, the importer and the controller always work in a child: a path of Redis, of a link or of a variable
+may lead to a file system that hangs, also to one that is mounted later, or for other processes only.
 
 Both processes of a role have to run: without the child no work is done, and without the parent no stop signal
 arrives. So the parent writes the time into shared memory each second, and the heartbeat that the child
@@ -33,7 +32,7 @@ from typing import Final, NoReturn, TypeVar
 from pcapdj.runtime.command import end_by, end_process, ended_in_order, run_command
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.mounts import any_may_hang, reading_may_hang
+from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.process import be_watched, die_with, die_with_supervisord
 from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
 
@@ -136,17 +135,15 @@ def end_as(child: int) -> int:
 def run_reader(
     prog: str,
     work: Callable[[], int | None],
-    paths: Sequence[bytes] | None = None,
     after_fork: Callable[[], None] | None = None,
 ) -> int | None:
-    """Run the work of a command that reads these paths; a stop signal ends it, also while a call hangs.
+    """Run the work of a command that reads files; a stop signal ends it, also while a call hangs.
 
     One that is ignored, as Ctrl-C is by what a shell starts with `&`, ends it as little as any other command.
 
     Args:
         prog: as users call the command.
         work: of the command.
-        paths: None: which ones it reads is found out by the work.
         after_fork: as in `run_role`.
 
     Raises:
@@ -155,7 +152,7 @@ def run_reader(
     return run_role(
         prog,
         partial(_in_order, work),
-        may_hang=paths is None or reading_may_hang(paths),
+        may_hang=True,
         others=[
             each for each in STOP_SIGNALS if signal.getsignal(each) is signal.SIG_IGN
         ],  # as by a shell's &

@@ -80,11 +80,6 @@ def true_owner(found: os.stat_result) -> int:
     return found.st_uid
 
 
-def any_mount_may_hang() -> bool:
-    """Report whether calls about some path may hang: Redis, a link or a variable may have any path."""
-    return not LOCAL_TYPES.issuperset(present_mounts().values())
-
-
 def present_mounts() -> Mounts:
     """Return the type of the file system at each mount point; empty: the list cannot be read."""
     try:

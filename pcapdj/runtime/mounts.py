@@ -6,7 +6,11 @@ local, and looks it up in the list of mounts. statfs(2) would hang with the file
 Who owns a folder on the way can exchange it for a link at any moment. So each part is opened below the
 descriptor of the part before, no link is left to the kernel to follow, and before anything is looked up in a
 folder, the kernel has said on which mount its descriptor is. O_PATH asks no file system about its own root.
-Before Linux 5.14 a role that does not run as root cannot see that, and goes by the list of mounts alone.
+A link of procfs, as /proc/PID/cwd, leads to a file of another process, which may be on a mount of that one
+alone: it counts as one that may hang.
+
+Before Linux 5.14 a role that does not run as root cannot see a descriptor's mount, and goes by the list of
+mounts alone.
 Source: proc_pid_mountinfo(5), proc_pid_fdinfo(5) "mnt_id", open(2) "O_PATH".
 """
 
@@ -14,16 +18,17 @@ import errno
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from pcapdj.runtime.mount_list import LOCAL_TYPES, Mounts, any_mount_may_hang, present_mounts
+from pcapdj.runtime.mount_list import LOCAL_TYPES, Mounts, present_mounts
 
 # The owner of a file is the one that a mount option names, or who made the disk: it says nothing here.
 _WITHOUT_OWNERS: Final = frozenset(
     b"cifs exfat fuseblk hfs hfsplus iso9660 msdos ntfs ntfs3 smb3 udf vfat".split()
 )
+_PROCFS: Final = b"proc"
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _MOST_LINKS: Final = 40  # as the kernel
 _CURRENT: Final = b"/proc/self/cwd"  # also of a folder that was removed, which getcwd(3) has no name for
@@ -75,14 +80,6 @@ def _one_may_hang(folder: bytes, names: Iterable[bytes], mount_names: set[bytes]
             and mount_of(os.path.join(folder, name), mounts).may_hang  # noqa: PTH118 - bytes
             for name in names
         )
-
-
-def reading_may_hang(paths: Sequence[bytes]) -> bool:
-    """Report whether to read these files and folders may hang.
-
-    A link or a mount point inside a folder may lead to any file system, now or later: so a folder always may.
-    """
-    return any_mount_may_hang() or any(map(os.path.isdir, paths))
 
 
 def mount_of(path: bytes, mounts: Mounts | None = None) -> MountPoint:
@@ -147,7 +144,7 @@ class Way:
                 elif part not in {b"", b"."}:
                     place = os.path.join(place, part)  # noqa: PTH118 - bytes
                 self._check(place, self._mounts.get(place, _UNLISTED))
-                if not (target := self._stepped(part)):
+                if not (target := self._stepped(part, place)):
                     continue
                 links += 1
                 if links > _MOST_LINKS:
@@ -161,6 +158,13 @@ class Way:
         while place != b"/" and place not in self._mounts:
             place = os.path.dirname(place)  # noqa: PTH120 - bytes
         return MountPoint(place, self._mounts.get(place, _UNLISTED) not in LOCAL_TYPES)
+
+    def _is_of_another_process(self, link: bytes) -> bool:
+        """Report whether a link is one of procfs, whose text is a path in the mounts of another process."""
+        for place, kind in self._mounts.items():
+            if kind == _PROCFS and link.startswith(b"%b/" % place):
+                return not link.startswith(b"%b/%d/" % (place, os.getpid()))
+        return False
 
     def leads_elsewhere(self, name: bytes) -> bool:
         """Report whether a name in the folder that was come to is a link, or may hang."""
@@ -211,7 +215,7 @@ class Way:
             self.descriptor = _opened_root()
         return b"/"
 
-    def _stepped(self, part: bytes) -> bytes:
+    def _stepped(self, part: bytes, place: bytes) -> bytes:
         """Step to the next part, or return where that leads as a link; a way that has ended stays so."""
         if part in {b"", b"."} or self.descriptor < 0:
             return b""
@@ -222,6 +226,8 @@ class Way:
             return b""
         os.close(inner if target else self.descriptor)
         self.descriptor = self.descriptor if target else inner
+        if target.startswith(b"/") and self._is_of_another_process(place):
+            raise _MayHang(place)
         return target
 
     def _opened(self, part: bytes) -> tuple[int, bytes]:

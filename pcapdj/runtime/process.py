@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -205,7 +204,8 @@ def own_memory(field: int) -> tuple[int, int] | None:
         None: there is no /proc, or it does not show that.
     """
     with suppress(OSError, ValueError, IndexError):
-        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - without the import of pathlib
+            fields = file.read().rpartition(b")")[2].split()
         start, end = int(fields[field - 3]), int(fields[field - 2])
         if 0 < start < end:
             return start, end

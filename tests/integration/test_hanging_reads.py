@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,12 @@ def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio, mount: Fu
 
 
 def opened_by(pid: int) -> list[str]:
-    """Return what a process has open."""
-    return [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    """Return what a process has open; it may close some meanwhile."""
+    opened = list[str]()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened.append(str(each.readlink()))
+    return opened
 
 
 @pytest.mark.long

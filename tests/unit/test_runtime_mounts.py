@@ -1,6 +1,7 @@
 """Which file systems may hang: decided by the list of mounts, without a call about the file."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,14 +9,13 @@ import pytest
 from support.mounts import listed_mounts
 
 from pcapdj.runtime import mount_list
-from pcapdj.runtime.mount_list import any_mount_may_hang, mounted_types, true_owner
+from pcapdj.runtime.mount_list import mounted_types, true_owner
 from pcapdj.runtime.mounts import (
     MountPoint,
     any_may_hang,
     has_owners,
     mount_of,
     mount_that_may_hang,
-    reading_may_hang,
 )
 
 LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
@@ -146,24 +146,25 @@ def test_one_of_many_files_may_hang(tmp_path: Path, mounted: Callable[..., None]
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "autofs"])
-def test_some_path_may_hang_wherever_such_a_file_system_is_mounted(
-    mounted: Callable[..., None], kind: str
-) -> None:
-    """No command knows beforehand which paths it is going to look at."""
-    kernel = {"memory": "tmpfs", "groups": "cgroup2", "queues": "mqueue", "trace": "tracefs"}
-    mounted(**kernel)
-    assert not any_mount_may_hang()
+def test_all_but_local_file_systems_may_hang(tmp_path: Path, mounted: Callable[..., None], kind: str) -> None:
+    """Those of the kernel itself do not."""
+    mounted(memory="tmpfs", groups="cgroup2", queues="mqueue", trace="tracefs", far=kind)
 
-    mounted(**kernel, far=kind)
-    assert any_mount_may_hang()
+    local = [os.fsencode(tmp_path / name) for name in ("memory", "groups", "queues", "trace")]
+    assert not any_may_hang(local)
+    assert any_may_hang([*local, os.fsencode(tmp_path / "far")])
 
 
-def test_a_folder_may_always_hang(tmp_path: Path, mounted: Callable[..., None]) -> None:
-    """It may have a link or a mount point; local files do not."""
-    mounted()
-
-    assert reading_may_hang([os.fsencode(tmp_path)])
-    assert not reading_may_hang([os.fsencode(tmp_path / "a.pcap"), b"a\0b"])
+@pytest.mark.parametrize("link", ["cwd", "root", "fd/0"])
+def test_where_a_link_to_a_file_of_another_process_leads_is_not_known(tmp_path: Path, link: str) -> None:
+    """That may be on a file system that is mounted for the other process only; our own are known."""
+    with subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, cwd=tmp_path) as process:
+        way = tmp_path / "link"
+        way.symlink_to(f"/proc/{process.pid}/{link}")
+        assert mount_of(os.fsencode(way / "a.pcap")).may_hang
+        process.kill()
+    for own in ("/proc/self/cwd", f"/proc/{os.getpid()}/root", "/dev/null"):
+        assert not mount_of(os.fsencode(own)).may_hang
 
 
 @pytest.mark.parametrize(
