@@ -174,7 +174,7 @@ def import_once(  # noqa: PLR0913 - the options
     outcomes = dict[bytes, Outcome]()
 
     def leave_out(names: Sequence[bytes]) -> Collection[bytes]:
-        outcomes.update({} if again else outcomes_by_name(retrying, states_of(names)))
+        outcomes.update({} if again else outcomes_by_name(retrying, states_of(names, roots)))
         return outcomes.keys()
 
     with progress_bar() as track:

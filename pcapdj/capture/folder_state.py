@@ -13,6 +13,7 @@ from pcapdj.capture.files import open_folder_below
 from pcapdj.capture.storage import FolderState
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.mount_list import boot_id, present_mounts
+from pcapdj.runtime.mounts import followed
 
 _MOST_FILES: Final = 5  # of the folder that are read to see whether its disk works
 _MOST_ENTRIES: Final = 1000  # that are looked at to find these
@@ -72,10 +73,13 @@ def _opened_folder(name: bytes, root: bytes | None) -> tuple[int, bytes]:
 
 
 def _device_of(mount: bytes) -> int | None:
+    """Return st_dev of a mount point, unless its path leads to another file system that may hang."""
     try:
-        return os.stat(mount).st_dev  # noqa: PTH116 - bytes
-    except OSError:
+        with followed(mount, entered=[mount]) as (_, way):
+            found = way.status()
+    except (OSError, ValueError):
         return None
+    return found.st_dev if found else None
 
 
 def _has_readable_files(folder: int, base: bytes) -> bool:

@@ -14,10 +14,12 @@ from pcapdj.capture.files import open_folder_below
 from pcapdj.inbox.skipped import SkipReason
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.signals import Waits, between
-from pcapdj.runtime.whole_file import open_folder
+from pcapdj.runtime.whole_file import open_way
 
 MOST_LEVELS: Final = 200  # of folders inside folders: who needs more of them has none of captures
+_MOST_OPEN: Final = 200  # folders at once
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_PLACE_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Folder(NamedTuple):
@@ -74,32 +76,76 @@ def list_folder(
     return found
 
 
-def open_to_look(path: bytes, roots: Sequence[bytes]) -> int:
+def open_to_look(path: bytes, roots: Sequence[bytes], flags: int = _FLAGS) -> int:
     """Open a folder to see what it has, and return its descriptor, which the caller closes.
 
     Args:
         path: of the folder, absolute.
         roots: none: any folder, wherever links lead. Else it is one of them, or below one, and no link is
             followed below it; or above one, and no link of another user is followed on the way.
+        flags: of open(2).
 
     Raises:
         OSError: it cannot be opened, such a link is there, or it lies outside of the roots.
     """
     if not roots:
-        return os.open(path, _FLAGS)
+        return os.open(path, flags)
     if is_outside(path, roots):
         raise OSError(errno.EACCES, f"it is outside of {', '.join(map(os.fsdecode, roots))}", path)
     around = [root for root in roots if path.startswith(_with_slash(root))]
-    if not around or path in roots:
-        return open_folder(Path(os.fsdecode(path)))
     try:
-        above, name = open_folder_below(max(around, key=len), path)
+        if not around or path in roots:
+            above, name = open_way(Path(os.fsdecode(path))), b"."
+        else:
+            above, name = open_folder_below(max(around, key=len), path)
     except CaptureError as exc:
         raise OSError(errno.EACCES, str(exc), path) from exc
     try:
-        return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=above)
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=above)
     finally:
         os.close(above)
+
+
+class Statuses:
+    """Looks at files by their names; with roots their folders are kept open, so `close` it.
+
+    Who owns a folder can exchange it for a link at any moment: the kernel gets no path of several parts.
+
+    Args:
+        roots: none: links are followed. Else as `open_to_look`, and what is outside counts as not there.
+    """
+
+    def __init__(self, roots: Sequence[bytes]) -> None:
+        self._roots = roots
+        self._folders: dict[bytes, int] = {}
+
+    def of(self, name: bytes) -> os.stat_result:
+        """Return the status of a file.
+
+        Raises:
+            OSError: it is not there.
+        """
+        if not self._roots:
+            return os.stat(name)  # noqa: PTH116 - bytes
+        folder, base = os.path.split(name)
+        if folder not in self._folders:
+            if len(self._folders) >= _MOST_OPEN:
+                self.close()
+            self._folders[folder] = open_to_look(folder, self._roots, _PLACE_FLAGS)
+        return os.stat(base, dir_fd=self._folders[folder], follow_symlinks=False)
+
+    def of_folder(self, path: bytes) -> os.stat_result:
+        """Return the status of a folder; errors as `open_to_look`."""
+        opened = open_to_look(path, self._roots, _PLACE_FLAGS)
+        try:
+            return os.fstat(opened)
+        finally:
+            os.close(opened)
+
+    def close(self) -> None:
+        """Close the folders; it can be used again."""
+        while self._folders:
+            os.close(self._folders.popitem()[1])
 
 
 def _entries_of(

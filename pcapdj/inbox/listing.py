@@ -7,8 +7,10 @@ circle).
 
 import errno
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.identity import digest_of, looked_up_under
 from pcapdj.capture.roots import root_of
-from pcapdj.inbox.folder import list_folder, open_to_look
+from pcapdj.inbox.folder import Statuses, list_folder, open_to_look
 from pcapdj.inbox.order import (
     Order,
     Times,
@@ -140,7 +142,7 @@ def list_captures(  # noqa: PLR0913 - what a command asks for
             files[name] = look_at_capture(name, roots=roots)
         except CaptureError as exc:
             is_gone = exc.error_number == errno.ENOENT  # it was listed: nobody knows what it was
-            is_link = bool(roots) and os.path.islink(name)  # noqa: PTH114 - bytes; it may be a capture
+            is_link = bool(roots) and _is_link(name, roots)  # it may be a capture
             is_fault = name in named or is_gone or is_link or not isinstance(exc, NotACapture)
             refused.append(Refusal(name, str(exc), is_fault=is_fault))
     times = {} if order is Order.NAME else {name: file.first_time_ns for name, file in files.items()}
@@ -149,13 +151,13 @@ def list_captures(  # noqa: PLR0913 - what a command asks for
     captures = tuple(files[name] for name in names)
     overlap = find_overlap([file.span for file in captures if file.span])
     notes += (overlap.sentence,) if overlap else ()
-    return Listing(captures, tuple(refused), (*_repeated(paths), *skipped, *notes), overlap)
+    return Listing(captures, tuple(refused), (*_repeated(paths, roots), *skipped, *notes), overlap)
 
 
-def _repeated(paths: Sequence[bytes]) -> Iterator[str]:
+def _repeated(paths: Sequence[bytes], roots: Sequence[bytes]) -> Iterator[str]:
     """Yield a sentence for each file that is named more than once."""
     for name, count in Counter(map(os.path.abspath, paths)).items():
-        if count > 1 and not os.path.isdir(name):  # noqa: PTH112 - bytes
+        if count > 1 and not _is_folder(name, roots):
             yield f"{quoted(name)} is named {count} times: it is fed once."
 
 
@@ -266,6 +268,12 @@ def _is_folder(path: bytes, roots: Sequence[bytes]) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_link(name: bytes, roots: Sequence[bytes]) -> bool:
+    with closing(Statuses(roots)) as statuses, suppress(OSError):
+        return stat.S_ISLNK(statuses.of(name).st_mode)
+    return False
 
 
 def _refused_entries(skipped: Mapping[bytes, SkipReason]) -> Iterator[Refusal]:

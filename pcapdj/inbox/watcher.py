@@ -16,16 +16,17 @@ An unmounted folder is not an empty one: while its file system is away, or a par
 nothing is forgotten.
 """
 
+import errno
 import os
 import stat
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import NamedTuple
 
 from pcapdj.capture.files import is_closed
 from pcapdj.capture.roots import root_of
-from pcapdj.inbox.folder import MOST_LEVELS, Folder, is_hidden, list_folder
+from pcapdj.inbox.folder import MOST_LEVELS, Folder, Statuses, is_hidden, list_folder
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.settle import (
     BATCH_LIMIT_S,
@@ -45,6 +46,7 @@ from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits, between
 
 RESCAN_S = 60.0
+_GONE = {errno.ENOENT, errno.ENOTDIR}
 
 
 class InboxCounts(NamedTuple):
@@ -80,6 +82,7 @@ class Inbox:
         self._recursive = recursive
         self._stops = stops
         self._roots = roots
+        self._statuses = Statuses(roots)
         self._mount = b""  # where its file system is mounted
         self._may_hang = True  # another machine may have it, and write to it
         self._inode: tuple[int, int] | None = None  # device and inode of the folder that is watched
@@ -107,11 +110,11 @@ class Inbox:
         Raises:
             Stopped: a stop signal arrived; so does `take_complete`.
         """
-        inode = _inode_of(self.folder)
-        if inode and self._is_unmounted(inode):
-            inode = None
-        elif inode is None:
-            self.problem = "is missing, or is not a folder"
+        with closing(self._statuses):  # between two looks no descriptor keeps a disk from being unmounted
+            self._refresh(now_s)
+
+    def _refresh(self, now_s: float) -> None:
+        inode = self._present_inode()
         if inode != self._inode or (self._listener and not self._listener.is_listening):
             self.close()
             self._inode = inode
@@ -127,6 +130,10 @@ class Inbox:
         """Return the complete files with their states; then call `mark_handled` or `postpone` for each."""
         if self._inode is None:
             return {}
+        with closing(self._statuses):
+            return self._taken(now_s)
+
+    def _taken(self, now_s: float) -> dict[bytes, FileState]:
         settled = [name for name, waiting in self._waiting.items() if is_settled(waiting, now_s)]
         if self._rescan_at_s == now_s + RESCAN_S:  # it has just looked at each
             found = {name: self._waiting.pop(name).state for name in settled}
@@ -233,7 +240,7 @@ class Inbox:
             self._rescan_at_s = now_s
 
     def _state_of(self, name: bytes) -> FileState | None:
-        return _state_of(name, follows_links=not self._roots)
+        return _state_of(name, self._statuses)
 
     def _list(self) -> Folder:
         return list_folder(self.folder, recursive=self._recursive, roots=self._roots, stops=self._stops)
@@ -256,6 +263,19 @@ class Inbox:
                 if not name.startswith(unread):
                     del remembered[name]
         self._rescan_at_s, self._is_first_look = now_s + RESCAN_S, False
+
+    def _present_inode(self) -> tuple[int, int] | None:
+        """Return device and inode of the folder; None: it is not there, which is a problem."""
+        try:
+            found = self._statuses.of_folder(self.folder)
+        except OSError as exc:
+            is_gone = exc.errno in _GONE
+            self.problem = (
+                "is missing, or is not a folder" if is_gone else f"cannot be looked into: {exc.strerror}"
+            )
+            return None
+        inode = (found.st_dev, found.st_ino)
+        return None if self._is_unmounted(inode) else inode
 
     def _is_unmounted(self, inode: tuple[int, int]) -> bool:
         """Report whether the folder of this device and inode is only that on which the inbox is mounted."""
@@ -296,23 +316,16 @@ class Inbox:
         return any(is_hidden(part) for part in name.removeprefix(self.folder).split(b"/"))
 
 
-def _inode_of(folder: bytes) -> tuple[int, int] | None:
-    try:
-        found = os.stat(folder)  # noqa: PTH116 - bytes
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+def states_of(names: Iterable[bytes], roots: Sequence[bytes] = ()) -> dict[bytes, FileState]:
+    """Return the states of the files that can be seen; with roots no link is followed."""
+    with closing(Statuses(roots)) as statuses:
+        return {name: state for name in names if (state := _state_of(name, statuses))}
 
 
-def states_of(names: Iterable[bytes]) -> dict[bytes, FileState]:
-    """Return the states of the files that can be seen."""
-    return {name: state for name in names if (state := _state_of(name, follows_links=True))}
-
-
-def _state_of(name: bytes, *, follows_links: bool) -> FileState | None:
+def _state_of(name: bytes, statuses: Statuses) -> FileState | None:
     """Return the file's state; None if it is gone or cannot be seen."""
     try:
-        found = os.stat(name, follow_symlinks=follows_links)  # noqa: PTH116 - bytes
+        found = statuses.of(name)
     except OSError:
         return None
     return None if stat.S_ISLNK(found.st_mode) else FileState(found.st_size, found.st_mtime_ns)

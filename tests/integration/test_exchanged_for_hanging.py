@@ -33,14 +33,33 @@ from pcapdj.runtime.mounts import any_may_hang
 for _ in range(10_000):
     any_may_hang([name, name + b".1"])
 """,
+    "inbox around": """
+from pcapdj.inbox.watcher import Inbox
+inbox = Inbox(root, recursive=True, roots=[root])
+for minutes in range(4):
+    inbox.refresh(minutes * 61.0)
+    inbox.take_complete(minutes * 61.0 + 30)
+""",
+    "inbox itself": """
+from pcapdj.inbox.watcher import Inbox
+inbox = Inbox(os.path.dirname(name), recursive=False, roots=[root])
+for second in range(10_000):
+    inbox.refresh(float(second))
+""",
+    "one import": """
+from pcapdj.inbox.listing import list_captures
+from pcapdj.inbox.watcher import states_of
+for _ in range(3_000):
+    states_of([name], [root])
+    list_captures([name, name], recursive=False, roots=[root])
+""",
 }
 PLANS: Final = """
 from pcapdj.reclaim.planning import plan
 from pcapdj.reclaim.selection import Need, Needs, Selected
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
-store = Store(sys.argv[2], Keys(sys.argv[3]), timeout_s=60)
-root = os.path.dirname(os.path.dirname(name))
+store = Store(sys.argv[3], Keys(sys.argv[4]), timeout_s=60)
 selected = Selected("delete", "", (root,), keep_last=0, keep_within_s=0.0, keep_free={})
 needs = Needs({os.stat(root).st_dev: Need(1 << 60, 0)})
 for _ in range(100):
@@ -62,15 +81,16 @@ def root(tmp_path: Path, hanging: FuseMount) -> Path:
     """Return a folder of captures, with a link to that file system."""
     root = tmp_path / "root"
     (root / "captures").mkdir(parents=True)
-    (root / "captures/0.pcap").touch()
+    for number in range(50):
+        write_capture(root / "captures" / f"{number}.pcap")
     (root / "link").symlink_to(hanging.folder)
     return root
 
 
 def look(script: str, root: Path, hanging: FuseMount, *words: str) -> None:
     """Look at a name while its folder is exchanged; fail if the file system is asked for something."""
-    begin = "import os, sys, time\nname = os.fsencode(sys.argv[1])\n"
-    command: list[str | Path] = [sys.executable, "-c", begin + script, root / "captures/0.pcap", *words]
+    begin = "import os, sys, time\nroot, name = map(os.fsencode, sys.argv[1:3])\n"
+    command: list[str | Path] = [sys.executable, "-c", begin + script, root, root / "captures/0.pcap", *words]
     with exchanging(root / "captures", root / "link"):
         looking = subprocess.Popen(command)
         try:
@@ -91,7 +111,7 @@ def test_no_look_follows_the_link(kind: str, root: Path, hanging: FuseMount) -> 
 def test_making_room_goes_on(store: Store, root: Path, hanging: FuseMount, state: str) -> None:
     """It looks at each queued and each fed name; a capture beside the folder may go."""
     feed(store, write_capture(root / "1.pcap"))
-    paths = [write_capture(root / "captures" / f"{number}.pcap") for number in range(50)]
+    paths = [*(root / "captures").iterdir()]
     if state == "fed":
         feed(store, *paths)
     else:

@@ -617,7 +617,7 @@ def test_a_folder_in_whose_place_a_link_is_put_is_not_left_for_another(tmp_path:
     (tmp_path / "out/sub/late").write_bytes(CAPTURE)
     inbox.refresh(1100.0)
 
-    assert "cannot be read completely" in inbox.problem
+    assert inbox.problem == "is missing, or is not a folder"
     assert not watched
     assert inbox.take_complete(1200.0) == {}
     inbox.close()
