@@ -57,8 +57,8 @@ _CLASSES: Final = (
     (ClusterDownError, "CLUSTERDOWN"),
 )
 _FULL: Final = "max number of clients reached"
-# how a connection ends that the server refuses; whether its reason arrives is chance
 _ABSENT: Final = {errno.ENOENT, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
+# how a connection ends that the server refuses; whether its reason arrives is chance
 _CLOSED: Final = (BrokenPipeError, ConnectionResetError)
 _CLOSED_HINT: Final = "It closes new connections: it may have as many clients as its maxclients allows."
 _NO_ADDRESS: Final = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
