@@ -232,7 +232,11 @@ def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio, mount: Fu
     wait_until(lambda: children_of(dispatcher), "the reading process to begin")
     [reading] = children_of(dispatcher)
     name = str(trio.folder / "fuse" / "mounted" / "1.pcap")
-    wait_until(lambda: name in opened_by(reading), "it to open the capture")
+    command = Path(f"/proc/{reading}/cmdline")  # before its exec it has all of the dispatcher
+    wait_until(
+        lambda: b"reading_process" in command.read_bytes() and name in opened_by(reading),
+        "it to open the capture",
+    )
 
     opened = opened_by(reading)
 
