@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
+_STAT_BYTES = 4096  # it has at most half of that
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_DUMPABLE = 4
@@ -205,7 +206,7 @@ def own_memory(field: int) -> tuple[int, int] | None:
     """
     with suppress(OSError, ValueError, IndexError):
         with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - without the import of pathlib
-            fields = file.read().rpartition(b")")[2].split()
+            fields = file.read(_STAT_BYTES).rpartition(b")")[2].split()
         start, end = int(fields[field - 3]), int(fields[field - 2])
         if 0 < start < end:
             return start, end
