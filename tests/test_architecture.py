@@ -530,7 +530,7 @@ def test_whole_files_are_read_where_their_size_is_known() -> None:
     """All others are read by `foreign_files`: what another user left there may be a pipe, or endless."""
     readers = {"read_text", "read_bytes", "readlines", "copytree", "copyfileobj"}
     of_the_kernel = {
-        *("runtime/lock.py", "runtime/process.py", "commands/check.py"),
+        *("runtime/lock.py", "commands/check.py"),
         *("analyzer/process.py", "runtime/process_tree.py"),
     }
     of_the_package = {"service.py", "store/client.py"}

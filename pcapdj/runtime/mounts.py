@@ -19,7 +19,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from pcapdj.runtime.mount_list import LOCAL_TYPES, Mounts, present_mounts
@@ -34,6 +34,7 @@ _MOST_LINKS: Final = 40  # as the kernel
 _CURRENT: Final = b"/proc/self/cwd"  # also of a folder that was removed, which getcwd(3) has no name for
 _PART_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+_NO_LINK: Final = (errno.EINVAL, errno.ENOENT)  # readlinkat(2) of something else
 _FDINFO_BYTES: Final = 4096
 _MOST_OPEN: Final = 200  # folders at once
 
@@ -234,13 +235,12 @@ class Way:
         """Return a part of the folder, open (O_PATH), and where it leads as a link; empty: it is none."""
         inner = os.open(part, _PART_FLAGS, dir_fd=self.descriptor)
         try:
-            self._check(*self._mount_of(inner))
-            with suppress(OSError):  # it is no link
-                return inner, os.readlink(b"", dir_fd=inner)
+            mount, kind = self._mount_of(inner)
+            self._check(mount, kind)
+            return inner, _target_of(inner, mount)
         except BaseException:
             os.close(inner)
             raise
-        return inner, b""
 
     def _mount_of(self, descriptor: int) -> tuple[bytes, bytes]:
         """Return mount point and type of the file system of a descriptor."""
@@ -300,6 +300,20 @@ class KeptWays:
 class _MayHang(Exception):
     def __init__(self, place: bytes) -> None:
         self.place = place
+
+
+def _target_of(link: int, mount: bytes) -> bytes:
+    """Return where a link leads; empty: it is none.
+
+    A link of procfs may have a longer text than the kernel returns (ENAMETOOLONG), or one that only its user
+    may see: where that leads is not known.
+    """
+    try:
+        return os.readlink(b"", dir_fd=link)
+    except OSError as exc:
+        if exc.errno in _NO_LINK:
+            return b""
+        raise _MayHang(mount) from exc
 
 
 def _opened_root() -> int:

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 from support.mounts import listed_mounts
@@ -165,6 +167,26 @@ def test_where_a_link_to_a_file_of_another_process_leads_is_not_known(tmp_path: 
         process.kill()
     for own in ("/proc/self/cwd", f"/proc/{os.getpid()}/root", "/dev/null"):
         assert not mount_of(os.fsencode(own)).may_hang
+
+
+DEEP: Final = """
+import os, time
+for _ in range(20):
+    os.mkdir("d" * 240)
+    os.chdir("d" * 240)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_link_whose_text_the_kernel_cannot_return_is_one_all_the_same(tmp_path: Path) -> None:
+    """The folder of another process may have a path of any length."""
+    with subprocess.Popen([sys.executable, "-c", DEEP], stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert mount_of(b"/proc/%d/cwd/a.pcap" % process.pid).may_hang
+        process.kill()
+    subprocess.run(["rm", "-rf", tmp_path / ("d" * 240)], check=True)
 
 
 @pytest.mark.parametrize(
