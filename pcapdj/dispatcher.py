@@ -73,7 +73,7 @@ from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import refuse_secret, safe_url
-from pcapdj.store.registration import refuse_second
+from pcapdj.store.registration import claim_id
 from pcapdj.store.retrying import RetryingStore
 from pcapdj.store.server import warn_of_losses
 
@@ -157,7 +157,7 @@ class Dispatcher:
             AlreadyRunning: another dispatcher of this id works on another machine.
             Stopped: a stop signal arrived; the next dispatcher resumes what is in flight.
         """
-        refuse_second(self._lane, self._settings.id, self._statistics.place, self._interrupts)
+        claim_id(self._lane, self._settings.id, self._statistics.place, self._interrupts)
         self._queue.register()
         self._suspension.adopt(self._lane)
         self._reporter.start()
@@ -312,7 +312,7 @@ def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[str]:
 
     The locks are files: the kernel releases them however their holder dies. The pipe's lies beside it. Two
     dispatchers with the same `--id` would work on each other's file. The lock of an id is in the user's
-    private runtime folder: it holds on one machine, for one spelling of the URL (`refuse_second`).
+    private runtime folder: it holds on one machine, for one spelling of the URL (`claim_id`).
 
     Yields:
         The place of the lock of the id, behind the name of this machine.

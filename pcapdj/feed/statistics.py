@@ -32,7 +32,7 @@ class Statistics:
         started_s: seconds since the epoch.
         pid, pipe: who it is.
         queue: the name of the queue that it takes files from, as `-q` has it.
-        place: of its lock, as `registration.refuse_second` compares it.
+        place: of its lock, as `registration.claim_id` compares it.
         waiting_for: what it waits for, as a sentence; empty while it works.
         storage, storage_since_s: the mount point or folder whose return it waits for, and since when, in
             seconds since the epoch; empty: it does not.

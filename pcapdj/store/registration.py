@@ -10,7 +10,6 @@ caller does both again.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -26,7 +25,7 @@ _MOST_IDS: Final = 1000
 _MISSING: Final = 1  # RESTORE's answer: the file was missing
 _COUNTS: Final = 3  # of QUEUED: lines, highest number, surplus
 _DIGITS: Final = 16
-_SILENCE_S: Final = 3.5  # of one that has died: three heartbeats
+_LOOKS: Final = 14  # at a heartbeat that may come no more: three would have come
 _LAST_BEATS: Final = 2  # one may come when it has just been stopped
 _LOOK_S: Final = 0.25
 _CALLS: Final = 20  # dispatchers come and go a few times a day
@@ -113,11 +112,11 @@ class Registration:
         return int(answer)
 
 
-def refuse_second(store: Store, dispatcher_id: str, place: str, waits: Waits) -> None:
-    """Raise an error if a dispatcher of this id works elsewhere: both would work on one CURRENT.
+def claim_id(store: Store, dispatcher_id: str, place: str, waits: Waits) -> None:
+    """Make this the dispatcher of an id, unless one works elsewhere: both would work on one CURRENT.
 
     Locks show that on one machine. From another machine or container only the heartbeat comes, once a second.
-    It counts by its changes, since clocks differ.
+    It counts by its changes, since clocks differ. Of two that find the place of a dead one, one claims it.
 
     Args:
         store: the lane.
@@ -131,21 +130,29 @@ def refuse_second(store: Store, dispatcher_id: str, place: str, waits: Waits) ->
         Stopped: a stop signal arrived.
         As `Store.call`.
     """
-    key, beats = store.keys.stats(dispatcher_id), set[bytes]()
-    until_s = time.monotonic() + _SILENCE_S
-    while time.monotonic() < until_s:
-        found = read_hash(store, key, ["place", "heartbeat_s"])
-        there = found.get(b"place", b"")
-        if there in (b"", place.encode()):
-            return
-        beats.add(found.get(b"heartbeat_s", b""))
-        if len(beats) > _LAST_BEATS:
-            machine = quoted(to_text(there).partition(" ")[0])
+    key, own = store.keys.stats(dispatcher_id), place.encode()
+    while (there := read_hash(store, key, ["place"]).get(b"place", b"")) != own:
+        if there and _has_heartbeat(store, key, there, waits):
             raise AlreadyRunning(
-                f"Another dispatcher of the id {quoted(dispatcher_id)} works on the machine {machine}.",
+                f"Another dispatcher of the id {quoted(dispatcher_id)} works on the machine"
+                f" {quoted(to_text(there).partition(' ')[0])}.",
                 hint="Give each dispatcher of a lane its own --id.",
             )
+        store.run("replace_field", [key], ["place", there, own])  # else another one was faster
+
+
+def _has_heartbeat(store: Store, key: str, place: bytes, waits: Waits) -> bool:
+    """Watch the dispatcher of a place, for so many looks: while Redis is away, time passes without one."""
+    beats = set[bytes]()
+    for _ in range(_LOOKS):
+        found = read_hash(store, key, ["place", "heartbeat_s"])
+        if found.get(b"place", b"") != place:
+            break
+        beats.add(found.get(b"heartbeat_s", b""))
+        if len(beats) > _LAST_BEATS:
+            return True
         waits.wait(_LOOK_S)
+    return False
 
 
 def counts_of(text: bytes) -> QueueCounts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.dispatcher_rig import Dispatchers, dispatchers_in
@@ -96,6 +97,22 @@ def test_a_second_dispatcher_of_an_id_is_refused_also_on_another_machine(
     assert machines[1].processes[0].wait() == ExitCode.BUSY
     assert "Another dispatcher of the id 'main' works on the machine" in machines[1].logged()
     assert machines[0].processes[0].poll() is None
+
+
+def test_of_two_that_follow_a_dead_one_on_other_machines_one_is_refused(
+    machines: list[Dispatchers], store: Store
+) -> None:
+    """Both find that it is silent: as two containers that are made anew."""
+    fields: dict[Any, Any] = {"place": "container 0b5e 2a:17", "heartbeat_s": "1.0"}
+    store.redis.hset(store.keys.stats("main"), mapping=fields)
+
+    for machine in machines:
+        begin(machine)
+
+    processes = [machine.processes[0] for machine in machines]
+    wait_until(lambda: any(each.poll() is not None for each in processes), "one of them to end")
+    assert sorted(each.poll() or 0 for each in processes) == [0, ExitCode.BUSY]
+    wait_until(lambda: store.redis.hget(store.keys.stats("main"), "heartbeat_s") != b"1.0", "the other one")
 
 
 def test_a_dispatcher_that_died_on_another_machine_holds_no_id(

@@ -34,7 +34,7 @@ WAITS = [
     ("feed.storage", "_POLL_S", 0.1, 0.5, "a disk that is mounted again is noticed within a second"),
     ("feed.streams", "HEADER_SETTLE_S", 0.3, 0.5, "Suricata 8.0.0 drops what comes sooner"),
     ("feed.streams", "STOP_GRACE_S", 0.4, 0.6, "a stop takes a second at most"),
-    ("store.registration", "_SILENCE_S", 3.1, 5, "a dispatcher that lives reports three times in it"),
+    ("store.registration", "_LOOKS", 13, 20, "a dispatcher that lives reports three times meanwhile"),
     ("store.registration", "_LOOK_S", 0.1, 0.5, "each heartbeat is seen"),
     ("commands.check", "_ANSWER_S", 4.5, 5, "a program that hangs does not keep the screen from coming"),
     ("commands.down", "STOP_S", 180, 180, "supervisord waits 150 s for the analyzer"),
