@@ -147,16 +147,22 @@ def open_regular(name: bytes, *, root: bytes | None = None) -> int:
     Raises:
         CaptureError: the reason, without the name.
     """
-    _refuse_name(name)
+    refuse_name(name)
     try:
         fd = _open_checked(name) if root is None else _open_below(root, name)
     except OSError as exc:
-        error = NotACapture if exc.errno in _NOWHERE else CaptureError
-        raise error(_reason(exc), error_number=exc.errno or 0) from exc
+        raise refusal_of(exc) from exc
     return fd
 
 
-def _refuse_name(name: bytes) -> None:
+def refusal_of(exc: OSError) -> CaptureError:
+    """Return the error about a file that cannot be opened."""
+    error = NotACapture if exc.errno in _NOWHERE else CaptureError
+    return error(_reason(exc), error_number=exc.errno or 0)
+
+
+def refuse_name(name: bytes) -> None:
+    """Raise CaptureError if no file can have this name."""
     if not name:
         raise CaptureError("has an empty name")
     if b"\0" in name:
@@ -205,7 +211,7 @@ def open_folder_below(root: bytes, name: bytes) -> tuple[int, bytes]:
         CaptureError: by its name the file does not lie below the root, or no file can have that name.
         OSError: a part of the path is no folder, or is a link.
     """
-    _refuse_name(name)
+    refuse_name(name)
     *folders, last = _parts_below(root, name)
     folder_fd = _opened_root(root)
     try:

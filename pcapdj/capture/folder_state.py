@@ -20,21 +20,24 @@ _MOST_ENTRIES: Final = 1000  # that are looked at to find these
 _READ_BYTES: Final = 4096
 _ROOT: Final = b"/"
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+_PLACE_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = _FLAGS | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
 
 
-def folder_state(name: bytes, mount: bytes, root: bytes | None) -> FolderState:
+def folder_state(name: bytes, mount: bytes, root: bytes | None, *, may_hang: bool = False) -> FolderState:
     """Return what is found where a file should be.
 
     Args:
         name: the file's path.
         mount: the recorded mount point of its file system; empty: none is recorded.
         root: if given, the folder counts as gone where a link leads to it below this one.
+        may_hang: this process may hang in a call about a file system. Else the folder counts as gone where
+            its path leads to one that may hang.
     """
     mount_type = present_mounts().get(mount, b"rootfs" if mount == _ROOT else b"")
     has_folder = has_readable_files = False
     with suppress(OSError, CaptureError):
-        folder, base = _opened_folder(name, root)
+        folder, base = _opened_folder(name, root, may_hang=may_hang)
         has_folder = True
         try:
             has_readable_files = _has_readable_files(folder, base)
@@ -44,18 +47,21 @@ def folder_state(name: bytes, mount: bytes, root: bytes | None) -> FolderState:
     return FolderState(mount_type, device, boot_id(), has_folder, has_readable_files)
 
 
-def removed_files(files: Mapping[bytes, tuple[int, bytes | None]]) -> set[bytes]:
+def removed_files(files: Mapping[bytes, tuple[int, bytes | None]], *, may_hang: bool = False) -> set[bytes]:
     """Return the names of the files that are gone from their folder, which is there.
 
     Args:
         files: for each name the device that its folder has to be on, and the root as above.
+        may_hang: as above.
     """
-    return {name for name, (device, root) in files.items() if _is_removed(name, device, root)}
+    return {
+        name for name, (device, root) in files.items() if _is_removed(name, device, root, may_hang=may_hang)
+    }
 
 
-def _is_removed(name: bytes, device: int, root: bytes | None) -> bool:
+def _is_removed(name: bytes, device: int, root: bytes | None, *, may_hang: bool) -> bool:
     with suppress(OSError, ValueError, CaptureError):
-        folder, base = _opened_folder(name, root)
+        folder, base = _opened_folder(name, root, may_hang=may_hang)
         try:
             os.lstat(base, dir_fd=folder)
         except FileNotFoundError:
@@ -65,11 +71,14 @@ def _is_removed(name: bytes, device: int, root: bytes | None) -> bool:
     return False
 
 
-def _opened_folder(name: bytes, root: bytes | None) -> tuple[int, bytes]:
+def _opened_folder(name: bytes, root: bytes | None, *, may_hang: bool) -> tuple[int, bytes]:
     if root is not None:
         return open_folder_below(root, name)
     folder, base = os.path.split(name)
-    return os.open(folder or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), base
+    if may_hang:
+        return os.open(folder or b".", _PLACE_FLAGS), base
+    with followed(folder) as (_, way):
+        return os.open(b".", _PLACE_FLAGS, dir_fd=way.descriptor), base
 
 
 def _device_of(mount: bytes) -> int | None:

@@ -23,9 +23,10 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
-from pcapdj.capture.files import OpenFile, open_file, open_regular
+from pcapdj.capture.files import OpenFile, open_file, open_regular, refusal_of, refuse_name
 from pcapdj.capture.folder_state import folder_state, removed_files
 from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.capture.storage import FolderState
@@ -33,7 +34,7 @@ from pcapdj.runtime.descriptors import receive_descriptors, send_descriptors
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.interpreter import module_command
-from pcapdj.runtime.mounts import mount_of, mount_that_may_hang
+from pcapdj.runtime.mounts import Way, followed, mount_that_may_hang
 from pcapdj.runtime.process import hide_from_user
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -65,9 +66,13 @@ class FileOpener:
             StillWritten, CaptureError: as `open_file`.
             Stopped: a stop signal arrived during the wait.
         """
-        mount = mount_of(name)
-        if not mount.may_hang:
-            return OpenFile(open_file(name, root=root, refuse_written=refuse_written), mount.place)
+        refuse_name(name)
+        with followed(name) as (mount, way):
+            if root is not None and not mount.may_hang:
+                return OpenFile(open_file(name, root=root, refuse_written=refuse_written), mount.place)
+            # without a root links are followed: what was found is opened, its path may lead elsewhere by now
+            if not (mount.may_hang or way.has_foreign_link):
+                return OpenFile(_opened_at(way, refuse_written=refuse_written), mount.place)
         return RemoteFile(self, mount.place, ("open", name, root, refuse_written))
 
     def open_again(self, descriptor: int, name: bytes) -> OpenFile:
@@ -123,6 +128,13 @@ class FileOpener:
     def give_back(self, process: "ReadingProcess") -> None:
         """Use the process for the next file, too; its file is closed."""
         self._idle = process
+
+
+def _opened_at(way: Way, *, refuse_written: bool) -> int:
+    """Open what a path has led to; errors as `open_file`."""
+    if way.error_number:
+        raise refusal_of(OSError(way.error_number, os.strerror(way.error_number)))
+    return open_file(b"/proc/self/fd/%d" % way.descriptor, root=None, refuse_written=refuse_written)
 
 
 class RemoteFile(OpenFile):
@@ -315,7 +327,10 @@ _CALLS: Final[Mapping[str, Callable[..., object]]] = {
     "status": os.fstat,
     "close": os.close,
 }
-_LOOKS: Final[Mapping[str, Callable[..., object]]] = {"folder": folder_state, "removed": removed_files}
+_LOOKS: Final[Mapping[str, Callable[..., object]]] = {
+    "folder": partial(folder_state, may_hang=True),
+    "removed": partial(removed_files, may_hang=True),
+}
 
 
 def _serve(connection: socket.socket) -> None:

@@ -28,6 +28,7 @@ from pcapdj.runtime.mount_list import LOCAL_TYPES, Mounts, present_mounts
 _WITHOUT_OWNERS: Final = frozenset(
     b"cifs exfat fuseblk hfs hfsplus iso9660 msdos ntfs ntfs3 smb3 udf vfat".split()
 )
+_ROOT: Final = 0
 _PROCFS: Final = b"proc"
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _MOST_LINKS: Final = 40  # as the kernel
@@ -125,13 +126,15 @@ class Way:
         descriptor: of where it has come to (O_PATH), which may be asked for its status; -1: it leads to
             nothing, or into a file system that may hang.
         error_number: why it leads to nothing; 0: it does not.
+        has_foreign_link: it has followed a link of another user, which may lead elsewhere the next time.
     """
 
     def __init__(self, mounts: Mounts, entered: Collection[bytes] = ()) -> None:
         self._mounts = mounts
         self._entered = entered
-        self.error_number = 0
+        self.has_foreign_link = False
         self.descriptor = _opened_root()
+        self.error_number = 0 if self.descriptor >= 0 else errno.EMFILE
 
     def follow(self, path: bytes) -> MountPoint:
         """Go along a path, and return where it leads."""
@@ -225,6 +228,8 @@ class Way:
         except (OSError, ValueError) as exc:  # it is not there, or the name has a NUL byte
             self._end(getattr(exc, "errno", errno.EINVAL))
             return b""
+        if target and os.fstat(inner).st_uid not in (_ROOT, os.geteuid()):
+            self.has_foreign_link = True
         os.close(inner if target else self.descriptor)
         self.descriptor = self.descriptor if target else inner
         if target.startswith(b"/") and self._is_of_another_process(place):

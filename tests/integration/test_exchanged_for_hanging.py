@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,22 @@ for _ in range(3_000):
     list_captures([name, name], recursive=False, roots=[root])
 """,
 }
+OPENS: Final = """
+from pcapdj.capture.reading_process import FileOpener
+from pcapdj.runtime.signals import handled
+
+captures, link, left = os.path.dirname(name), os.path.join(root, b"link"), [True]
+def before(event, arguments):
+    if event == "open" and os.fsencode(arguments[0]).startswith((name, b"/proc/self/fd/")) and left:
+        left.clear()
+        os.rename(captures, captures + b".1")
+        os.rename(link, captures)
+
+sys.addaudithook(before)
+with handled() as signals:
+    file = FileOpener(signals).open(name, root=None, refuse_written=False)
+assert file.is_local and file.read(4, 0) and not left
+"""
 PLANS: Final = """
 from pcapdj.reclaim.planning import plan
 from pcapdj.reclaim.selection import Need, Needs, Selected
@@ -87,11 +104,11 @@ def root(tmp_path: Path, hanging: FuseMount) -> Path:
     return root
 
 
-def look(script: str, root: Path, hanging: FuseMount, *words: str) -> None:
+def look(script: str, root: Path, hanging: FuseMount, *words: str, exchanged: bool = True) -> None:
     """Look at a name while its folder is exchanged; fail if the file system is asked for something."""
     begin = "import os, sys, time\nroot, name = map(os.fsencode, sys.argv[1:3])\n"
     command: list[str | Path] = [sys.executable, "-c", begin + script, root, root / "captures/0.pcap", *words]
-    with exchanging(root / "captures", root / "link"):
+    with exchanging(root / "captures", root / "link") if exchanged else nullcontext():
         looking = subprocess.Popen(command)
         try:
             assert is_met(lambda: looking.poll() is not None or hanging.has_hung)
@@ -105,6 +122,11 @@ def look(script: str, root: Path, hanging: FuseMount, *words: str) -> None:
 def test_no_look_follows_the_link(kind: str, root: Path, hanging: FuseMount) -> None:
     """It sees the folder or the link, and asks the file system nothing."""
     look(LOOKS[kind], root, hanging)
+
+
+def test_without_a_root_the_file_that_was_found_is_opened(root: Path, hanging: FuseMount) -> None:
+    """Links are followed then; one that takes the place of a folder at the last moment is not."""
+    look(OPENS, root, hanging, exchanged=False)
 
 
 @pytest.mark.parametrize("state", ["queued", "fed"])
