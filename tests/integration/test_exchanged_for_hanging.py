@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.cases import some_long
 from support.exchanging import exchanging
 from support.fuse import FuseMount, fuse_in
 from support.reclaiming import feed, write_capture
@@ -26,31 +27,31 @@ from pcapdj.store.client import Store
 LOOKS: Final = {
     "mount": """
 from pcapdj.runtime.mounts import mount_of
-for _ in range(20_000):
+for _ in range(3_000):
     mount_of(name)
 """,
     "mounts of several": """
 from pcapdj.runtime.mounts import any_may_hang
-for _ in range(10_000):
+for _ in range(1_500):
     any_may_hang([name, name + b".1"])
 """,
     "inbox around": """
 from pcapdj.inbox.watcher import Inbox
 inbox = Inbox(root, recursive=True, roots=[root])
-for minutes in range(4):
+for minutes in range(2):
     inbox.refresh(minutes * 61.0)
     inbox.take_complete(minutes * 61.0 + 30)
 """,
     "inbox itself": """
 from pcapdj.inbox.watcher import Inbox
 inbox = Inbox(os.path.dirname(name), recursive=False, roots=[root])
-for second in range(10_000):
+for second in range(1_500):
     inbox.refresh(float(second))
 """,
     "one import": """
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.watcher import states_of
-for _ in range(3_000):
+for _ in range(400):
     states_of([name], [root])
     list_captures([name, name], recursive=False, roots=[root])
 """,
@@ -79,7 +80,7 @@ from pcapdj.store.keys import Keys
 store = Store(sys.argv[3], Keys(sys.argv[4]), timeout_s=60)
 selected = Selected("delete", "", (root,), keep_last=0, keep_within_s=0.0, keep_free={})
 needs = Needs({os.stat(root).st_dev: Need(1 << 60, 0)})
-for _ in range(100):
+for _ in range(20):
     found = plan(store, selected, needs, time.time())
     assert os.path.join(root, b"1.pcap") in {each.name for each in found.files}
 """
@@ -118,7 +119,7 @@ def look(script: str, root: Path, hanging: FuseMount, *words: str, exchanged: bo
             looking.kill()
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("kind", some_long(LOOKS, quick=("mount", "inbox itself", "one import")))
 def test_no_look_follows_the_link(kind: str, root: Path, hanging: FuseMount) -> None:
     """It sees the folder or the link, and asks the file system nothing."""
     look(LOOKS[kind], root, hanging)
