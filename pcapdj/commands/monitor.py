@@ -13,7 +13,6 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pcapdj.console.monitor_rules import (
-    ROLES,
     Finding,
     Level,
     expected_without_layout,
@@ -21,6 +20,7 @@ from pcapdj.console.monitor_rules import (
     monitor_line,
 )
 from pcapdj.console.screen import print_lines
+from pcapdj.console.snapshot_fields import ROLES
 from pcapdj.runtime.command import sentence_about
 from pcapdj.runtime.errors import ConfigError, KeyUnusable, StoreUnavailable
 from pcapdj.runtime.foreign_files import foreign_text, is_file

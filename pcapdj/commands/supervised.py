@@ -31,6 +31,7 @@ from pcapdj.commands.supervisord_socket import (
     words_of,
 )
 from pcapdj.console.screen import print_lines
+from pcapdj.console.snapshot_fields import ROLES
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
@@ -79,8 +80,20 @@ class Program(NamedTuple):
 
     @property
     def is_well(self) -> bool:
-        """Whether it runs, or has nothing to do: the embedded Redis where another one is named."""
-        return self.state == "RUNNING" or (self.state == "EXITED" and self.exit_status == 0)
+        """Whether it runs, or has nothing to do: the embedded Redis where another one is named.
+
+        So has a program of the user that has done its work. A role that ended works no more, with any code.
+        """
+        return self.state == "RUNNING" or (self._has_ended_well and self.name not in ROLES)
+
+    @property
+    def can_be_started(self) -> bool:
+        """Whether it does not run; one of the user's that has done its work is started by its name only."""
+        return not self.is_well or (self._has_ended_well and self.name == _REDIS)
+
+    @property
+    def _has_ended_well(self) -> bool:
+        return self.state == "EXITED" and self.exit_status == 0
 
     @property
     def lines(self) -> list[str]:
@@ -218,7 +231,7 @@ class Supervisord:
     def start(self, names: Collection[str]) -> None:
         """Start these programs; one that runs is left alone."""
         for each in self.programs(names):
-            if not each.is_well:
+            if each.can_be_started or each.name in names:
                 self._ask_for(each.name, "startProcess", Faults.ALREADY_STARTED)
 
     def stop(self, names: Collection[str]) -> None:

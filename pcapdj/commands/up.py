@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.commands.supervised import Supervisord, shown
-from pcapdj.console.monitor_rules import ROLES, role_findings
+from pcapdj.console.monitor_rules import role_findings
 from pcapdj.console.screen import print_fitted, print_lines
+from pcapdj.console.snapshot_fields import ROLES
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError

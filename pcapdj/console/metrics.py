@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pcapdj.console.monitor_rules import ROLES, Level, findings_of
-from pcapdj.console.snapshot_fields import Fields, number_in
+from pcapdj.console.monitor_rules import Level, findings_of
+from pcapdj.console.snapshot_fields import ROLES, Fields, number_in
 from pcapdj.console.waiting_lines import GATE, OPERATOR, SIGUSR1
 from pcapdj.runtime.safe_text import printable
 

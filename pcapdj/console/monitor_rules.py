@@ -17,14 +17,13 @@ from enum import IntEnum
 from typing import Final
 
 from pcapdj.console.dispatcher_lines import short_names
-from pcapdj.console.snapshot_fields import Fields, number_in
+from pcapdj.console.snapshot_fields import ROLES, Fields, number_in
 from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.console.waiting_lines import GATE, STALLED_S, suspenders_text
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import command_about, printable, printable_sentence, quoted
 from pcapdj.runtime.units import rough_duration
 
-ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf
 STALE_AFTER_S: Final = 5.0
 _LONG_SILENCE_S: Final = 60.0  # a restart takes seconds
 _MOST_FINDINGS: Final = 5  # on the line; the others are a number

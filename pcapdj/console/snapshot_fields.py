@@ -11,6 +11,8 @@ from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.units import rough_duration
 
+ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf
+
 _LARGEST: Final = 1 << 63  # a larger number is not a size or time, and would overflow a float
 
 Fields = Mapping[str, Any]

@@ -14,7 +14,7 @@ RUNS = Program("dispatcher", "RUNNING", 7, 0, "", "var/log/dispatcher.log")
     "changes, is_settled_and_well, rest",
     [
         ({}, (True, True), "running   pid 7"),
-        ({"state": "EXITED"}, (True, True), "exited    nothing to do"),
+        ({"state": "EXITED"}, (True, False), "exited    exit code 0; see var/log/dispatcher.log"),
         (
             {"state": "EXITED", "exit_status": 1},
             (True, False),
@@ -36,11 +36,23 @@ RUNS = Program("dispatcher", "RUNNING", 7, 0, "", "var/log/dispatcher.log")
 def test_a_program_has_its_state_and_what_to_do(
     changes: dict[str, Any], is_settled_and_well: tuple[bool, bool], rest: str
 ) -> None:
-    """One that ended with 0 has nothing to do; one that changes by itself is waited for."""
+    """A role that ended works no more, also if that was in order; what changes by itself is waited for."""
     program = RUNS._replace(**changes)
 
     assert (program.is_settled, program.is_well) == is_settled_and_well
     assert program.lines == [f"dispatcher  {rest}"]
+
+
+@pytest.mark.parametrize(("name", "can_be_started"), [("redis", True), ("upload", False)])
+def test_a_program_that_is_no_role_has_nothing_to_do_once_it_ended_well(
+    name: str,
+    can_be_started: bool,  # noqa: FBT001 - a row
+) -> None:
+    """As the embedded Redis where another one is named; it may have been shut down, and is tried again."""
+    program = RUNS._replace(name=name, state="EXITED")
+
+    assert (program.is_well, program.can_be_started) == (True, can_be_started)
+    assert program.lines == [f"{name:<12}exited    nothing to do"]
 
 
 def test_all_programs_are_shown_and_whether_all_are_well(capsys: pytest.CaptureFixture[str]) -> None:

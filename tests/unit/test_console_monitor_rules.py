@@ -6,7 +6,6 @@ from typing import Any, Final
 from support.rows import each_row
 
 from pcapdj.console.monitor_rules import (
-    ROLES,
     STALE_AFTER_S,
     Finding,
     Level,
@@ -14,6 +13,7 @@ from pcapdj.console.monitor_rules import (
     findings_of,
     monitor_line,
 )
+from pcapdj.console.snapshot_fields import ROLES
 from pcapdj.store import snapshot as store_snapshot
 
 NOW_S: Final = 1000.0
