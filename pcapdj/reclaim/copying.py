@@ -20,7 +20,7 @@ from typing import Any, Final
 from pcapdj.capture.compressing import SUFFIX, compressed_parts_of, parts_of
 from pcapdj.capture.files import OpenFile, open_in
 from pcapdj.reclaim.bound_file import BoundFile
-from pcapdj.reclaim.folder import COPY_PREFIX, Withheld
+from pcapdj.reclaim.folder import Withheld, hidden_copy
 from pcapdj.reclaim.selection import Candidate, Present, Selected
 from pcapdj.reclaim.target import target_of
 from pcapdj.runtime.errors import CannotCreate, CaptureError
@@ -61,7 +61,7 @@ class Copy:
         self.taken_bytes = 0  # on the disk that it is to free
         self._folder = folder
         self._name = name
-        self._hidden: Final = COPY_PREFIX + name
+        self._hidden: Final = hidden_copy(name, file.name, is_moved=not is_compressed)
         self._file = file
         self._is_compressed = is_compressed
         self._keep_bytes = keep_bytes
@@ -143,11 +143,11 @@ class Copy:
 
     def complete(self) -> None:
         """Remove its hidden name: the capture is gone."""
-        complete(self._folder, self._name)
+        complete(self._folder, self._hidden, self._name)
 
     def discard(self) -> None:
         """Remove it, under either of its names."""
-        discard(self._folder, self._name, self._inode)
+        discard(self._folder, self._hidden, self._name, self._inode)
 
     def close(self) -> None:
         """Close it, and its folder."""
@@ -236,20 +236,20 @@ def _check_place(folder: int, name: bytes, *, is_on_it: bool) -> None:
         raise Withheld(TAKEN)
 
 
-def discard(folder: int, name: bytes, inode: int | None) -> None:
+def discard(folder: int, hidden: bytes, name: bytes, inode: int | None) -> None:
     """Remove a copy from its folder: under its own name, if that is this inode, and under its hidden one."""
     with suppress(OSError):
         if inode and inode_at(folder, name) == inode:
             os.unlink(name, dir_fd=folder)
-        os.unlink(COPY_PREFIX + name, dir_fd=folder)  # last: by it the next process knows the other one
+        os.unlink(hidden, dir_fd=folder)  # last: by it the next process knows the other one
 
 
-def complete(folder: int, name: bytes) -> None:
+def complete(folder: int, hidden: bytes, name: bytes) -> None:
     """Remove the hidden name of a copy that has its own name."""
     with suppress(OSError):
-        hidden = inode_at(folder, COPY_PREFIX + name)
-        if hidden and hidden == inode_at(folder, name):
-            os.unlink(COPY_PREFIX + name, dir_fd=folder)
+        inode = inode_at(folder, hidden)
+        if inode and inode == inode_at(folder, name):
+            os.unlink(hidden, dir_fd=folder)
             sync_folder(folder)
 
 

@@ -10,6 +10,7 @@ then the captures in it stay, with that user as the reason. Source: flock(2).
 
 import os
 import stat
+from hashlib import sha256
 from typing import Final
 
 from pcapdj.capture.files import open_folder_below
@@ -21,7 +22,8 @@ from pcapdj.runtime.trust import owner_of
 
 PREFIX: Final = b".pcapdj-reclaim."
 COPY_PREFIX: Final = b".pcapdj-copy."
-_LONGEST_NAME_BYTES: Final = 255 - len(PREFIX) - len(b".zst")
+_DIGITS: Final = 8  # of the digest of a path
+_LONGEST_NAME_BYTES: Final = 255 - len(COPY_PREFIX) - _DIGITS - len(b".")
 
 OUTSIDE: Final = "outside of the roots, or behind a link"
 UNREADABLE: Final = "not readable"
@@ -30,6 +32,20 @@ DAMAGED: Final = "different from what was fed: their checksum does not agree"
 NO_FOLDER: Final = "in a folder that this user cannot write to"
 LOCKED: Final = "in a folder in which another process makes room"
 LONG: Final = "with a name that leaves no room for another one"
+
+
+def hidden_copy(name: bytes, of: bytes, *, is_moved: bool) -> bytes:
+    """Return the hidden name of a copy in its folder.
+
+    Captures of several roots may be moved to one name: what one process has left there must not be taken for
+    what another one left. So the name has a digest of the capture's path.
+
+    Args:
+        name: of the copy.
+        of: the path of the capture.
+        is_moved: into a folder that other captures are moved to.
+    """
+    return COPY_PREFIX + (sha256(of).hexdigest()[:_DIGITS].encode() + b"." if is_moved else b"") + name
 
 
 class Withheld(PcapdjError):

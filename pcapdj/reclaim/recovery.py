@@ -30,7 +30,7 @@ from pcapdj.capture.compressing import SUFFIX
 from pcapdj.capture.files import OpenFile, has_writer, open_in
 from pcapdj.reclaim.bound_file import put_back
 from pcapdj.reclaim.copying import complete, discard, inode_at
-from pcapdj.reclaim.folder import COPY_PREFIX, PREFIX, Withheld, folder_of, lock_folder, status_of
+from pcapdj.reclaim.folder import PREFIX, Withheld, folder_of, hidden_copy, lock_folder, status_of
 from pcapdj.reclaim.proof import check_is_fed
 from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
 from pcapdj.reclaim.target import Missing, target_of
@@ -164,25 +164,26 @@ def _outcome_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return outcome if isinstance(outcome, dict) else {"how": "removed"}
 
 
-def _end_copy(unfinished: Unfinished, selected: Selected, end: Callable[[int, bytes], None]) -> None:
-    """Call this with the folder and name that the copy has, or would have."""
-    end(unfinished.folder, unfinished.base + SUFFIX)
+def _end_copy(unfinished: Unfinished, selected: Selected, end: Callable[[int, bytes, bytes], None]) -> None:
+    """Call this with the folder, the hidden name and the name that the copy has, or would have."""
+    compressed = unfinished.base + SUFFIX
+    end(unfinished.folder, hidden_copy(compressed, unfinished.name, is_moved=False), compressed)
     if selected.how == "move":
         with suppress(Missing):
             folder, base, _ = target_of(unfinished.name, selected, makes_folders=False)
             try:
-                end(folder, base)
+                end(folder, hidden_copy(base, unfinished.name, is_moved=True), base)
             finally:
                 os.close(folder)
 
 
-def _discard_beside(capture: os.stat_result | None) -> Callable[[int, bytes], None]:
+def _discard_beside(capture: os.stat_result | None) -> Callable[[int, bytes, bytes], None]:
     """Return what removes a copy; under its own name only if its times are those of the capture."""
 
-    def end(folder: int, name: bytes) -> None:
-        found = _status_at(folder, COPY_PREFIX + name)
+    def end(folder: int, hidden: bytes, name: bytes) -> None:
+        found = _status_at(folder, hidden)
         is_whole = found is not None and capture is not None and found.st_mtime_ns == capture.st_mtime_ns
-        discard(folder, name, found.st_ino if found is not None and is_whole else None)
+        discard(folder, hidden, name, found.st_ino if found is not None and is_whole else None)
 
     return end
 

@@ -140,6 +140,31 @@ def test_another_process_takes_nothing_that_a_living_one_works_on(
     assert is_whole(root / "1.pcap.zst", 20)
 
 
+def test_captures_of_two_roots_that_are_moved_to_one_name_take_nothing_of_each_other(
+    store: Store, other_lane: Store, tmp_path: Path, signals: Signals
+) -> None:
+    """As those of two sensors, rotated in the same second: a copy is known by the path of its capture."""
+    roots, packets = [tmp_path / "a", tmp_path / "b"], [20, 30]
+    for lane, root, count in zip((store, other_lane), roots, packets, strict=True):
+        root.mkdir()
+        path = write_capture(root / "0900.pcap", packets=count)
+        os.utime(path, (1_700_003_600, 1_700_003_600))
+        feed(lane, path)
+    with memory_mount(tmp_path) as mount:
+        mount.folder.chmod(0o700)
+        setting = f"move:{mount.folder}"
+        assert command(store, roots[0], setting, fault="reclaim.copied:1:kill") == -9
+        assert command(other_lane, roots[1], setting, fault="reclaim.unlinked:1:kill") == -9
+
+        for lane, root in ((store, roots[0]), (other_lane, roots[1])):
+            make_room(lane, selected(root, "move", mount.folder), signals, root)
+
+        assert (names_in(roots[0]), names_in(roots[1])) == (["0900.pcap"], [])
+        assert names_in(mount.folder) == ["0900.pcap"]
+        assert is_whole(roots[0] / "0900.pcap", 20)
+        assert is_whole(mount.folder / "0900.pcap", 30)
+
+
 def stopped_of(pid: int) -> list[int]:
     """Return which process of a command is stopped; some work in a child."""
     found = filter(None, map(find_process, (pid, *children_of(pid))))
