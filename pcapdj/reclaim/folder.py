@@ -55,6 +55,10 @@ class Withheld(PcapdjError):
     """
 
 
+class FolderLocked(Withheld):
+    """All captures of a folder stay where they are for now: another process has locked it."""
+
+
 def look(name: bytes, roots: tuple[bytes, ...]) -> Present:
     """Return the file of a name, if it may be removed by what its folder is.
 
@@ -104,7 +108,8 @@ def lock_folder(folder: int) -> int:
         -1: the file system has no locks of folders, as NFS: another machine would not see one anyway.
 
     Raises:
-        Withheld: another process has locked it, or this user may not read it.
+        FolderLocked: another process has locked it.
+        Withheld: this user may not read it.
     """
     try:
         descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
@@ -118,7 +123,7 @@ def lock_folder(folder: int) -> int:
     if not is_ours:
         reason = _reason(holder_of(descriptor))
         os.close(descriptor)
-        raise Withheld(reason)
+        raise FolderLocked(reason)
     return descriptor
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from pcapdj.reclaim.folder import Withheld
+from pcapdj.reclaim.folder import FolderLocked, Withheld
 from pcapdj.reclaim.planning import Follow, Plan, plan
 from pcapdj.reclaim.recovery import MOST_NOTES, recover
 from pcapdj.reclaim.removal import Removed, Remover
@@ -121,15 +121,24 @@ def run_round(
     planned = plan(store, selected, needs, time.time(), follow)
     result = Round(planned, needs, notes=notes)
     remover = Remover(store, planned, selected, stops)
+    locked, refusals = dict[bytes, str](), 0
     for file in oldest_for(planned.files, needs):
         stops.wait(0)
-        if result.refused.total() >= _MOST_REFUSALS:
+        if refusals >= _MOST_REFUSALS:
             break
+        folder = os.path.dirname(file.name)  # noqa: PTH120 - bytes
+        if folder in locked:
+            result.refused[locked[folder]] += 1
+            continue
         try:
             removed = remover.remove(file)
         except Withheld as exc:
             result.refused[exc.message] += 1
             events.info("reclaim_withheld", name=file.name, reason=exc.message)
+            if isinstance(exc, FolderLocked):  # those in other folders are not concerned
+                locked[folder] = exc.message
+            else:
+                refusals += 1
             if exc.hint and exc.hint not in result.notes and len(result.notes) < 2 * MOST_NOTES:
                 result.notes.append(exc.hint)
                 events.warning("reclaim_refused_folder", exc.hint, name=file.name)

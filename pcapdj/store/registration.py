@@ -131,14 +131,20 @@ def claim_id(store: Store, dispatcher_id: str, place: str, waits: Waits) -> None
         As `Store.call`.
     """
     key, own = store.keys.stats(dispatcher_id), place.encode()
-    while (there := read_hash(store, key, ["place"]).get(b"place", b"")) != own:
+    while (there := _place_in(store, key)) != own:
         if there and _has_heartbeat(store, key, there, waits):
             raise AlreadyRunning(
                 f"Another dispatcher of the id {quoted(dispatcher_id)} works on the machine"
                 f" {quoted(to_text(there).partition(' ')[0])}.",
                 hint="Give each dispatcher of a lane its own --id.",
             )
-        store.run("replace_field", [key], ["place", there, own])  # else another one was faster
+        is_claimed = store.run("replace_field", [key], ["place", there, own])  # else another one was faster
+        if not is_claimed and _place_in(store, key) == there:  # or another program wrote more than is read
+            store.call(lambda client: client.hdel(key, "place"))
+
+
+def _place_in(store: Store, key: str) -> bytes:
+    return read_hash(store, key, ["place"]).get(b"place", b"")
 
 
 def _has_heartbeat(store: Store, key: str, place: bytes, waits: Waits) -> bool:

@@ -99,6 +99,15 @@ def test_a_second_dispatcher_of_an_id_is_refused_also_on_another_machine(
     assert machines[0].processes[0].poll() is None
 
 
+def test_a_place_of_any_size_holds_no_dispatcher(machines: list[Dispatchers], store: Store) -> None:
+    """Another program wrote it; the reader cuts it, so that it cannot be compared."""
+    store.redis.hset(store.keys.stats("main"), "place", "x" * 200_000)
+
+    begin(machines[0])
+
+    wait_until(lambda: store.redis.sismember(store.keys.dispatchers, "main"), "it to work")
+
+
 def test_of_two_that_follow_a_dead_one_on_other_machines_one_is_refused(
     machines: list[Dispatchers], store: Store
 ) -> None:

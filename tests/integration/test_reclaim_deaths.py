@@ -15,6 +15,7 @@ from support.redis_server import answers
 from support.waiting import wait_until
 
 from pcapdj.capture.opening import open_capture
+from pcapdj.reclaim import rounds
 from pcapdj.reclaim.folder import LOCKED
 from pcapdj.reclaim.recovery import recover
 from pcapdj.runtime.errors import ExitCode, StoreUnavailable
@@ -173,13 +174,17 @@ def stopped_of(pid: int) -> list[int]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 def test_a_folder_that_another_user_has_locked_keeps_its_captures_and_names_that_user(
-    store: Store, signals: Signals, short_path: Path
+    store: Store, signals: Signals, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may read a folder can lock it."""
+    """Whoever may read a folder can lock it. Captures in other folders go, however many it has."""
+    monkeypatch.setattr(rounds, "_MOST_REFUSALS", 2)
     short_path.chmod(0o755)
-    path = write_capture(short_path / "1.pcap")
-    feed(store, path)
-    command = [require_program("flock"), "--no-fork", str(short_path), "sh", "-c", "echo +; exec sleep 60"]
+    locked = short_path / "locked"
+    for folder, names in ((locked, ("1.pcap", "2.pcap", "3.pcap")), (short_path / "other", ("4.pcap",))):
+        folder.mkdir()
+        for name in names:
+            feed(store, write_capture(folder / name))
+    command = [require_program("flock"), "--no-fork", str(locked), "sh", "-c", "echo +; exec sleep 60"]
     with subprocess.Popen(command, user=65534, group=65534, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -187,8 +192,9 @@ def test_a_folder_that_another_user_has_locked_keeps_its_captures_and_names_that
         done = make_room(store, selected(short_path), signals, short_path)
 
         process.kill()
-    assert names_in(short_path) == ["1.pcap"]
-    assert dict(done.withheld) == {"in a folder that a process of nobody (uid 65534) has locked": 1}
+    assert names_in(locked) == ["1.pcap", "2.pcap", "3.pcap"]
+    assert names_in(short_path / "other") == []
+    assert dict(done.withheld) == {"in a folder that a process of nobody (uid 65534) has locked": 3}
 
 
 @pytest.mark.parametrize("point", ["reclaim.hidden", "reclaim.confirmed"])
