@@ -74,11 +74,12 @@ class GateWatch:
 
     def apply(self, session: AnalyzerSession | None, now_s: float, *, is_stopping: bool) -> None:
         """Pause the analyzer while the controller suspends feeding; a stop does not wait for the disk."""
+        is_suspended = self.is_suspended  # also without a session: what is polled is cleared
         if session is None:
             self._awake_until_s = 0.0
             return
         is_awake = is_stopping or now_s < self._awake_until_s
-        if self.is_suspended and not is_awake:
+        if is_suspended and not is_awake:
             if session.pause(now_s) and not self._awake_until_s:
                 sentence = "The gate suspends feeding: the analyzer is paused until there is room."
                 _events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)

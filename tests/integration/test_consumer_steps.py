@@ -1,12 +1,13 @@
 """The launcher step by step, with real analyzers and a clock that the test sets: what takes minutes."""
 
 import os
+import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,18 @@ from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
 from pcapdj.consumer_launcher import ConsumerLauncher
 from pcapdj.launcher_protocol import LauncherRequest, RequestType, encode_request, send_message
 from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.full_disks import DiskAtEnd, encode_disks_at_end
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
+from pcapdj.store.grants import SUSPENDER
 
 READ = "import sys, time; f = open(sys.argv[1], 'rb', 0); f.read()"
 NEVER_OPEN = "import time; time.sleep(600)"
+DISK = DiskAtEnd("/out", 1, 1000.0, "had 0 bytes free")
+CHANGES: dict[str, Callable[[Store], object]] = {
+    "suspension": lambda store: store.redis.sadd(store.keys.suspend, SUSPENDER),
+    "full disk": lambda store: store.redis.hset(store.keys.gate, "full", encode_disks_at_end([DISK])),
+}
 Make = Callable[..., ConsumerLauncher]
 
 
@@ -84,6 +92,11 @@ def request_stream(launcher: ConsumerLauncher, client: socket.socket, folder: Pa
 def state(store: Store) -> str:
     """Return the launcher's state as Redis has it."""
     return (store.redis.hget(store.keys.consumer, "state") or b"").decode()  # type: ignore[union-attr]  # sync
+
+
+def is_readable(gate: GateWatch) -> bool:
+    """Report whether what the launcher polls ends its wait."""
+    return bool(select.select([gate], [], [], 0)[0])
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -170,3 +183,17 @@ def test_a_missing_program_is_looked_for_every_minute(
     launcher.step(1060)
     launcher.step(1060)
     wait_until(lambda: state(store) == "idle", "the state")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_launcher_without_a_stream_waits_again_after_a_change_of_the_gate(
+    store: Store, change: str
+) -> None:
+    """What it polls is readable until the change is seen: else it took a whole core until the next stream."""
+    with closing(GateWatch(store.another())) as gate:
+        CHANGES[change](store)
+        wait_until(lambda: is_readable(gate), "the change")
+
+        gate.apply(None, 1000, is_stopping=False)
+
+        assert not is_readable(gate)
