@@ -156,8 +156,13 @@ def handled(
         others: signals that end a wait and are counted by `Signals.received`, but stop nothing.
         stops: signals that mean: stop.
         is_command: a person sees what is printed; on a stopped terminal (Ctrl-S) a stop signal discards it. A
-            role waits: its log has a reader that comes back.
+            role waits: its log has a reader that comes back. And what its caller has it ignore stays so, as
+            nohup wants it for SIGHUP, and a shell's & for SIGINT.
     """
+    if is_command:
+        others, stops = (
+            [each for each in of if signal.getsignal(each) is not signal.SIG_IGN] for of in (others, stops)
+        )
     on_stop = _discard_if_stuck if is_command else _only_wake
     reader, writer = socket.socketpair()
     with reader, writer:

@@ -29,6 +29,7 @@ from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
 from pcapdj.runtime.full_disks import SUSPECT_MARK
+from pcapdj.runtime.interpreter import pcapdj_command
 from pcapdj.summary.sample import EXPECTED_NAME
 
 pytestmark = pytest.mark.timeout(150)
@@ -438,6 +439,25 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
     assert process.returncode == 130
     assert not list((home / "tmp").iterdir())
     wait_until(lambda: not processes_about(home), "every process to be gone")
+
+
+def test_what_nohup_and_a_shells_background_have_it_ignore_stops_nothing(home: Path) -> None:
+    """The terminal is closed, or Ctrl-C is meant for another program of the script."""
+    capture(home / "a.pcap", 4000, 1400)
+    (home / "o").mkdir()
+    (home / "o" / "brake").touch()
+    ignoring = ["env", "--ignore-signal=HUP", "--ignore-signal=INT", *pcapdj_command("run")]
+    words = [*ignoring, "a.pcap", "--logdir", "o", *ROOM, *copying(home)]
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    with subprocess.Popen(words, cwd=home, env=env, stderr=PIPE, process_group=0) as process:
+        wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read")
+        for number in (signal.SIGHUP, signal.SIGINT):
+            os.killpg(process.pid, number)
+        (home / "o" / "brake").unlink()
+        stderr = process.communicate()[1].decode()
+
+    assert process.returncode == 0, stderr
+    assert "Stopped" not in stderr
 
 
 @pytest.mark.long
