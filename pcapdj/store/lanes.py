@@ -72,7 +72,7 @@ def lanes_of(store: Store) -> list[LaneKeys]:
 
 
 def wanted_names(store: Store, lane: LaneKeys) -> Iterator[bytes]:
-    """Yield the names that are queued or current in a lane.
+    """Yield the names that are queued or current in a lane; of each page those of a folder together.
 
     Raises:
         As `Store.call`.
@@ -82,7 +82,7 @@ def wanted_names(store: Store, lane: LaneKeys) -> Iterator[bytes]:
     for queue in lane.queues:
         of_queue = store.in_lane(lane.keys(queue))
         for names in read_list(of_queue, of_queue.keys.in_queue):
-            yield from names
+            yield from sorted(names)
             store.check_stop()
 
 
