@@ -198,7 +198,9 @@ class RunMonitor:
             return False
         self._read_journal()
         streams, analyzer = self.progress.streams, self.progress.analyzer
-        return not streams or (analyzer.get("last_stream") == streams[-1] and not analyzer.get("stream"))
+        # behind the last stream with a result come those in which a file of no packet has killed the analyzer
+        ended = {analyzer.get("last_stream"), *self.progress.exits}
+        return not streams or (streams[-1] in ended and not analyzer.get("stream"))
 
     def _abort_reason(self) -> AbortReason | None:
         if not self._service.is_alive:

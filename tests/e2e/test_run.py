@@ -283,6 +283,28 @@ def test_an_analyzer_that_cannot_begin_ends_the_run(home: Path) -> None:
     assert "exited 3" in stderr
 
 
+POISONED = """
+import sys
+stream, seen = open(sys.argv[1], "rb", 0), b""
+while part := stream.read(1 << 16):
+    seen += part
+    if b"b.pcap" in seen:
+        sys.exit(1)
+"""
+
+
+def test_a_last_file_that_kills_the_analyzer_ends_the_run_too(home: Path) -> None:
+    """It has no packet in a stream; the stream of the file before is not the last one of the launcher."""
+    files = [capture(home / "a.pcap", 300), capture(home / "b.pcap", 3000, 1400, seconds=300)]
+
+    code, stdout, _ = run(
+        home, *files, "--logdir", "o", *ROOM, "--", sys.executable, "-c", POISONED, "{pipe}"
+    )
+
+    assert code == 1
+    assert "1 fed, 1 failed" in stdout
+
+
 @pytest.mark.long
 def test_an_analyzer_that_dies_on_every_file_ends_the_run(home: Path) -> None:
     """Exit 69 and where to look, in words that fit a run; --resume feeds all of them to a better one."""
