@@ -34,7 +34,7 @@ from pcapdj.runtime.descriptors import receive_descriptors, send_descriptors
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.interpreter import module_command
-from pcapdj.runtime.mounts import Way, followed, mount_that_may_hang
+from pcapdj.runtime.mounts import Way, check_proc, followed, mount_that_may_hang
 from pcapdj.runtime.process import hide_from_user
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -64,8 +64,16 @@ class FileOpener:
 
         Raises:
             StillWritten, CaptureError: as `open_file`.
+            Unavailable: /proc is gone, and with it each way to open a file.
             Stopped: a stop signal arrived during the wait.
         """
+        try:
+            return self._opened(name, root, refuse_written=refuse_written)
+        except CaptureError:
+            check_proc()  # its ENOENT is not about the file
+            raise
+
+    def _opened(self, name: bytes, root: bytes | None, *, refuse_written: bool) -> OpenFile:
         refuse_name(name)
         with followed(name) as (mount, way):
             if root is not None and not mount.may_hang:

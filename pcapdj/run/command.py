@@ -56,6 +56,7 @@ from pcapdj.run.view import progress_view
 from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
+from pcapdj.runtime.mounts import check_proc
 from pcapdj.runtime.safe_text import printable, shell_path, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
@@ -148,6 +149,7 @@ def run(  # noqa: PLR0913 - an option each
     Files are fed in the order given, those of a folder in the order of their packets.
     """
     started_s = time.monotonic()
+    check_proc()
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
     paths = [os.fsencode(file) for file in files]
 

@@ -32,7 +32,7 @@ from typing import Final, NoReturn, TypeVar
 from pcapdj.runtime.command import end_by, end_process, ended_in_order, run_command
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.mounts import any_may_hang
+from pcapdj.runtime.mounts import any_may_hang, check_proc
 from pcapdj.runtime.process import be_watched, die_with, die_with_supervisord
 from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
 
@@ -168,7 +168,11 @@ def begin_role(*commands: str | Sequence[str]) -> None:
 
     Args:
         commands: of the operator, as text or words; it looks for their programs.
+
+    Raises:
+        Unavailable: /proc is missing.
     """
+    check_proc()
     die_with_supervisord()
     places = [os.environ.get("XDG_RUNTIME_DIR", "")]
     for command in commands:

@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     ERROR = 1  # a file was not fed whole, or an error in pcapdj itself (then with a traceback)
     USAGE = 2  # unknown option, invalid size, thresholds out of order
     HOLD = 3  # `control --check`: the gate holds
-    UNAVAILABLE = 69  # Redis does not answer, or the analyzer is missing
+    UNAVAILABLE = 69  # Redis does not answer, or the analyzer or /proc is missing
     CANNOT_CREATE = 73  # the pipe, a socket or a folder cannot be made, or another user can replace it
     BUSY = 75  # another process already has this role
     DENIED = 77  # Redis refuses the login, or its ACL a command, key or channel; or it is another user's

@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from pcapdj.runtime.errors import Unavailable
 from pcapdj.runtime.mount_list import LOCAL_TYPES, Mounts, present_mounts
 
 # The owner of a file is the one that a mount option names, or who made the disk: it says nothing here.
@@ -32,6 +33,7 @@ _ROOT: Final = 0
 _PROCFS: Final = b"proc"
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _MOST_LINKS: Final = 40  # as the kernel
+_DESCRIPTORS: Final = "/proc/self/fd"
 _CURRENT: Final = b"/proc/self/cwd"  # also of a folder that was removed, which getcwd(3) has no name for
 _PART_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
@@ -50,6 +52,16 @@ class MountPoint(NamedTuple):
 
     place: bytes
     may_hang: bool
+
+
+def check_proc() -> None:
+    """Check that /proc is there: without it no path is known to be safe, and no open file is opened again.
+
+    Raises:
+        Unavailable: it is not.
+    """
+    if not os.path.isdir(_DESCRIPTORS):  # noqa: PTH112 - `pcapdj cat` starts without pathlib
+        raise Unavailable("/proc is not mounted: pcapdj needs it.", hint="Mount it: mount -t proc proc /proc")
 
 
 def mount_that_may_hang(path: bytes) -> bytes | None:
