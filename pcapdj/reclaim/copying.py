@@ -20,7 +20,7 @@ from typing import Any, Final
 from pcapdj.capture.compressing import SUFFIX, compressed_parts_of, parts_of
 from pcapdj.capture.files import OpenFile, open_in
 from pcapdj.reclaim.bound_file import BoundFile
-from pcapdj.reclaim.folder import Withheld, hidden_copy
+from pcapdj.reclaim.folder import Withheld, hidden_copy, hidden_moved
 from pcapdj.reclaim.selection import Candidate, Present, Selected
 from pcapdj.reclaim.target import target_of
 from pcapdj.runtime.errors import CannotCreate, CaptureError
@@ -50,18 +50,27 @@ class Copy:
         name: that it gets there.
         to: its path.
         file: the capture.
+        hidden: its hidden name there.
         is_compressed: it is compressed.
         keep_bytes: that must stay free on its disk.
     """
 
     def __init__(  # noqa: PLR0913 - what makes a copy
-        self, folder: int, name: bytes, to: bytes, file: Candidate, *, is_compressed: bool, keep_bytes: int
+        self,
+        folder: int,
+        name: bytes,
+        to: bytes,
+        file: Candidate,
+        *,
+        hidden: bytes,
+        is_compressed: bool,
+        keep_bytes: int,
     ) -> None:
         self.to: Final = to_text(to)
         self.taken_bytes = 0  # on the disk that it is to free
         self._folder = folder
         self._name = name
-        self._hidden: Final = hidden_copy(name, file.name, is_moved=not is_compressed)
+        self._hidden: Final = hidden
         self._file = file
         self._is_compressed = is_compressed
         self._keep_bytes = keep_bytes
@@ -212,16 +221,21 @@ def copy_for(file: Candidate, bound: BoundFile, selected: Selected) -> Copy | No
         return None
     if selected.how == "compress":
         folder, name, to = os.dup(bound.folder), bound.base + SUFFIX, file.name + SUFFIX
+        hidden = hidden_copy(name)
     else:
         try:
             folder, name, to = target_of(file.name, selected)
+            hidden = hidden_moved(name, file.name, bound.folder)
         except CannotCreate as exc:
             raise Withheld(NO_TARGET, hint=str(exc)) from exc
     try:
         device = os.fstat(folder).st_dev
         _check_place(folder, name, is_on_it=selected.how == "move" and device == file.present.identity.dev)
         keep_bytes = selected.keep_free.get(device, 0)
-        copy = Copy(folder, name, to, file, is_compressed=selected.how == "compress", keep_bytes=keep_bytes)
+        is_compressed = selected.how == "compress"
+        copy = Copy(
+            *(folder, name, to, file), hidden=hidden, is_compressed=is_compressed, keep_bytes=keep_bytes
+        )
         copy.check_space(file.present.identity.size_bytes)
     except BaseException:
         os.close(folder)

@@ -18,6 +18,7 @@ from pcapdj.capture.roots import root_of
 from pcapdj.reclaim.selection import Present
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.runtime.lock import Holder, holder_of, locked
+from pcapdj.runtime.mount_list import machine_id
 from pcapdj.runtime.trust import owner_of
 
 PREFIX: Final = b".pcapdj-reclaim."
@@ -34,18 +35,25 @@ LOCKED: Final = "in a folder in which another process makes room"
 LONG: Final = "with a name that leaves no room for another one"
 
 
-def hidden_copy(name: bytes, of: bytes, *, is_moved: bool) -> bytes:
-    """Return the hidden name of a copy in its folder.
+def hidden_copy(name: bytes) -> bytes:
+    """Return the hidden name of a copy beside its capture."""
+    return COPY_PREFIX + name
 
-    Captures of several roots may be moved to one name: what one process has left there must not be taken for
-    what another one left. So the name has a digest of the capture's path.
+
+def hidden_moved(name: bytes, of: bytes, folder: int) -> bytes:
+    """Return the hidden name of a copy in a folder that other captures are moved to, too.
+
+    Captures of several roots, also in other containers and on other machines, may be moved to one name: what
+    one process has left there must not be taken for what another one left. So the name has a digest of where
+    the capture is.
 
     Args:
         name: of the copy.
         of: the path of the capture.
-        is_moved: into a folder that other captures are moved to.
+        folder: of the capture, open.
     """
-    return COPY_PREFIX + (sha256(of).hexdigest()[:_DIGITS].encode() + b"." if is_moved else b"") + name
+    place = b"%b\n%d\n%b" % (of, os.fstat(folder).st_ino, machine_id())
+    return COPY_PREFIX + sha256(place).hexdigest()[:_DIGITS].encode() + b"." + name
 
 
 class Withheld(PcapdjError):

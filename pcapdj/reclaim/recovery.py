@@ -30,7 +30,15 @@ from pcapdj.capture.compressing import SUFFIX
 from pcapdj.capture.files import OpenFile, has_writer, open_in
 from pcapdj.reclaim.bound_file import put_back
 from pcapdj.reclaim.copying import complete, discard, inode_at
-from pcapdj.reclaim.folder import PREFIX, Withheld, folder_of, hidden_copy, lock_folder, status_of
+from pcapdj.reclaim.folder import (
+    PREFIX,
+    Withheld,
+    folder_of,
+    hidden_copy,
+    hidden_moved,
+    lock_folder,
+    status_of,
+)
 from pcapdj.reclaim.proof import check_is_fed
 from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
 from pcapdj.reclaim.target import Missing, target_of
@@ -167,12 +175,12 @@ def _outcome_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 def _end_copy(unfinished: Unfinished, selected: Selected, end: Callable[[int, bytes, bytes], None]) -> None:
     """Call this with the folder, the hidden name and the name that the copy has, or would have."""
     compressed = unfinished.base + SUFFIX
-    end(unfinished.folder, hidden_copy(compressed, unfinished.name, is_moved=False), compressed)
+    end(unfinished.folder, hidden_copy(compressed), compressed)
     if selected.how == "move":
         with suppress(Missing):
             folder, base, _ = target_of(unfinished.name, selected, makes_folders=False)
             try:
-                end(folder, hidden_copy(base, unfinished.name, is_moved=True), base)
+                end(folder, hidden_moved(base, unfinished.name, unfinished.folder), base)
             finally:
                 os.close(folder)
 

@@ -22,6 +22,8 @@ _FUSE: Final = b"fuse"
 _MOUNTER: Final = re.compile(rb"(?:^|,)user_id=(\d{1,20})")
 _ROOT: Final = 0
 _MOUNTINFO: Final = "/proc/self/mountinfo"
+_MACHINE_ID: Final = "/etc/machine-id"
+_ID_BYTES: Final = 64
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
@@ -104,6 +106,15 @@ def boot_id() -> str:
         return _read(_BOOT_ID).decode("ascii").strip()
     except OSError:
         return ""
+
+
+@cache
+def machine_id() -> bytes:
+    """Return what machine-id(5) has; empty: there is none, as in most containers."""
+    try:
+        return _read(_MACHINE_ID)[:_ID_BYTES]
+    except OSError:
+        return b""
 
 
 @lru_cache(maxsize=1)

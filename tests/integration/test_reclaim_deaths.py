@@ -16,7 +16,7 @@ from support.waiting import wait_until
 
 from pcapdj.capture.opening import open_capture
 from pcapdj.reclaim import rounds
-from pcapdj.reclaim.folder import LOCKED
+from pcapdj.reclaim.folder import LOCKED, hidden_moved
 from pcapdj.reclaim.recovery import recover
 from pcapdj.runtime.errors import ExitCode, StoreUnavailable
 from pcapdj.runtime.failpoints import RECLAIM_POINTS
@@ -164,6 +164,19 @@ def test_captures_of_two_roots_that_are_moved_to_one_name_take_nothing_of_each_o
         assert names_in(mount.folder) == ["0900.pcap"]
         assert is_whole(roots[0] / "0900.pcap", 20)
         assert is_whole(mount.folder / "0900.pcap", 30)
+
+
+def test_captures_of_one_path_in_two_containers_have_copies_of_two_names(tmp_path: Path) -> None:
+    """Both may be moved into one folder; a restart finds its own again."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    names = list[bytes]()
+    for folder in (*folders, folders[0]):
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_PATH)
+        names.append(hidden_moved(b"0900.pcap", b"/inbox/0900.pcap", descriptor))
+        os.close(descriptor)
+
+    assert (names[0] == names[2], names[0] == names[1]) == (True, False)
 
 
 def stopped_of(pid: int) -> list[int]:

@@ -18,7 +18,7 @@ from support.reclaiming import at, feed, make_room, names_in, selected, write_ca
 from support.waiting import wait_until
 
 from pcapdj.reclaim.copying import NO_TARGET
-from pcapdj.reclaim.folder import hidden_copy
+from pcapdj.reclaim.folder import hidden_moved
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import Signals
 from pcapdj.runtime.trust import VARIABLE, check_way
@@ -224,7 +224,9 @@ def test_a_copy_that_a_dead_process_left_where_another_user_may_write_by_now_is_
     feed(store, path)
     done = command(store, "now", target=archive.folder, root=root, PCAPDJ_FAULT="reclaim.hidden:1:kill")
     assert done.returncode == -9
-    hidden = os.fsdecode(hidden_copy(b"1.pcap", os.fsencode(path), is_moved=True))
+    folder = os.open(path.parent, os.O_PATH)
+    hidden = os.fsdecode(hidden_moved(b"1.pcap", os.fsencode(path), folder))
+    os.close(folder)
     inner, left = archive.folder / "sub", [hidden, "1.pcap"]
     chosen = selected(root, "move", archive.folder)
     give_away(inner)
