@@ -84,7 +84,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
     files = [each for each in listing.files if not _was_processed(record, each)]
     stopped = (record.results.get(to_text(each.name)) for each in files)
     return RunPlan(
-        continued=next((each for each in stopped if each and each.begin and not each.suspect), None),
+        continued=next((each for each in stopped if each and each.begin), None),
         files=files,
         refused=refused_results(listing),
         processed_before=len(listing.files) - len(files),

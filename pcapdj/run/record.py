@@ -8,8 +8,7 @@ After a `kill -9` the next run reads both files. A result may stand in both, and
 line that is not whole is left out, and its file is fed again. `pcapdj.json` is written under another name,
 synced and renamed before the lines go, so that no crash loses a result.
 
-While the record cannot be written (the disk is full, the folder is read-only) it stays in memory, feeding
-continues, and writing is tried again.
+While the disk is full, or the folder read-only, the record stays in memory, and writing is tried again.
 """
 
 import errno
@@ -51,18 +50,15 @@ _NUMBER_FIELDS: Final = (
     *("crc32", "length_bytes", "section", "interfaces_end", "attempt"),
 )
 _TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as", "first")
-_TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)
 _OTHER_FIELDS: Final = (  # only where a file has them
     *_TEXTS_OF_SOME,
-    *("suspect", "left_out", "earlier_streams", "earlier_parts", "begin"),
+    *("suspect", "left_out", "earlier_streams", "earlier_parts", "begin", "begin_before"),
 )
 _TYPES: Final[Mapping[str, type]] = {
     **dict.fromkeys((*_TEXT_FIELDS, *_TEXTS_OF_SOME, "suspect"), str),
     **dict.fromkeys(_NUMBER_FIELDS, int),
-    "left_out": dict,
-    "earlier_streams": list,
-    "earlier_parts": list,
-    "begin": dict,
+    **dict.fromkeys(("left_out", "begin", "begin_before"), dict),
+    **dict.fromkeys(("earlier_streams", "earlier_parts"), list),
 }
 _LISTS: Final = ("left_out", "earlier_streams", "earlier_parts")
 _LIMIT: Final = 1 << 64  # of a number
@@ -83,6 +79,7 @@ class FileResult:
         earlier_streams: that have the file's first packets.
         earlier_parts: for each of them the number of the file's first packet there, and how many it has.
         begin: where a stopped file goes on, as PCAPDJ_CURRENT has it.
+        begin_before: where the run went on with it that has this result; empty: at its first packet.
         known_as: the name under which its capture was fed before; it was not fed again.
         begins_as: the name of a longer capture that was fed, and begins like this one.
         first: the digests that its capture is kept under, if it was fed.
@@ -99,6 +96,7 @@ class FileResult:
     earlier_streams: Sequence[str] = ()
     earlier_parts: Sequence[Sequence[int]] = ()
     begin: Mapping[str, Any] = field(default_factory=dict)
+    begin_before: Mapping[str, Any] = field(default_factory=dict)
     known_as: str = ""
     begins_as: str = ""
     first: str = ""
@@ -140,15 +138,11 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
     numbers = {name: signed_number(texts.get(name, "")) for name in _NUMBER_FIELDS}
-    reason, stream, jump, known_as, begins_as, first = (texts.get(name, "") for name in _TEXTS_OF_JOURNAL)
+    some: dict[str, Any] = {name: texts.get(name, "") for name in (*_TEXT_FIELDS, *_TEXTS_OF_SOME)}
     return FileResult(
-        *(texts["name"], texts["verdict"], reason, stream),
+        **some,
         numbers={name: number for name, number in numbers.items() if number is not None},
         **_lists_in({name: _decoded(texts.get(name), _TYPES[name]) for name in _LISTS}),
-        jump=jump,
-        known_as=known_as,
-        begins_as=begins_as,
-        first=first,
     )
 
 
@@ -236,11 +230,12 @@ class RunRecord:
         self.results |= new
 
     def mark_suspects(self, suspects: Mapping[str, str]) -> None:
-        """Mark the files of these streams, with the reasons: a resumed run feeds them again."""
+        """Mark the files of these streams, with the reasons: a resumed run feeds what is in them again."""
         for name, result in self.results.items():
-            streams = (result.stream, *result.earlier_streams)
-            if reason := next((suspects[each] for each in streams if each in suspects), ""):
-                self.results[name] = replace(result, suspect=reason)
+            if bad := [each for each in (result.stream, *result.earlier_streams) if each in suspects]:
+                before = result.begin_before
+                begin = {} if any(each in bad for each in _streams_of(before)) else before
+                self.results[name] = replace(result, suspect=suspects[bad[0]], begin=begin)
 
     def _with_earlier(self, result: FileResult) -> FileResult:
         """Return the result of a file, with that of an earlier run if it is about the same capture."""
@@ -248,6 +243,8 @@ class RunRecord:
         if earlier and result.known_as == result.name:  # only its time changed
             version = {name: result.numbers[name] for name in ("size_bytes", "mtime_ns")}
             return replace(earlier, numbers={**earlier.numbers, **version})
+        if earlier and earlier.begin and _streams_of(earlier.begin) == [*result.earlier_streams]:
+            return replace(result, begin_before=earlier.begin)
         if earlier and result.numbers.get("begin_bytes"):
             streams = (*earlier.earlier_streams, earlier.stream, *result.earlier_streams)
             return replace(result, earlier_streams=[stream for stream in streams if stream])
@@ -298,6 +295,10 @@ class RunRecord:
         else:
             self.write_error = ""
             self.unwritten.clear()
+
+
+def _streams_of(begin: Mapping[str, Any]) -> list[Any]:
+    return streams if isinstance(streams := begin.get("streams"), list) else []
 
 
 def _is_there(path: Path) -> bool:

@@ -243,8 +243,10 @@ def next_place(interrupted: FileResult, record: RunRecord) -> str:
     name = quoted(interrupted.name)
     if any(each.name == interrupted.name for each in record.unwritten):
         return f"It feeds {name} again, from where this run began it."
-    if record.results[interrupted.name].suspect:
-        return f"It feeds {name} again, from its first packet."
+    known = record.results[interrupted.name]
+    if known.suspect:
+        place = "where the suspect stream began with it" if known.begin else "its first packet"
+        return f"It feeds {name} again, from {place}."
     return f"It goes on with packet {interrupted.packets + 1:,} of {name}."
 
 

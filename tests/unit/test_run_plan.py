@@ -67,6 +67,33 @@ def test_a_file_whose_first_packets_are_in_a_suspect_stream_is_fed_from_the_firs
     assert (found.continued, [each.name for each in found.files]) == (None, [b"/in/2"])
 
 
+@pytest.mark.parametrize("verdict", ["stopped", "processed"])
+def test_a_file_of_which_only_the_rest_is_in_a_suspect_stream_goes_on_where_that_began(
+    tmp_path: Path, verdict: str
+) -> None:
+    """Its first packets are in a good stream: they are not fed again."""
+    record = RunRecord(tmp_path, resume=False)
+    first = replace(STOPPED, stream="s1", begin={"offset": 1, "streams": ["s1"]})
+    rest = replace(
+        first,
+        stream="s2",
+        verdict=verdict,
+        earlier_streams=["s1"],
+        begin={"offset": 2, "streams": ["s1", "s2"]},
+    )
+    record.add([first])
+    record.add([rest if verdict == "stopped" else replace(rest, begin={})])
+    for _ in range(2):  # each resumed run finds the marks again
+        record.mark_suspects({"s2": "The disk was full."})
+
+        found = plan_run(captures("/in/2"), record, "zeek", {}).continued
+        assert found is not None
+        assert found.begin == first.begin
+
+    record.mark_suspects({"s1": "The disk was full.", "s2": "The disk was full."})
+    assert plan_run(captures("/in/2"), record, "zeek", {}).continued is None
+
+
 def captures(*names: str) -> Listing:
     """Return a listing of captures of 100 bytes each."""
     files = tuple(CaptureFile(name.encode(), identity(name)) for name in names)
