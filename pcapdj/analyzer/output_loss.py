@@ -84,7 +84,7 @@ class SuspectStreams:
             self._record(session, f"Its log {quoted(str(session.analyzer.log))} has: {line}")
         elif state := _state_of_disk(session.folder):
             self._record(session, f"The disk of its folder {state} at its end.")
-        elif ended.may_lack_end:
+        elif ended.may_lack_output:
             self._record(session, ended.reason)
         elif ended.verdict is Verdict.CRASHED and session.stream != self._suspect:
             self._status.record_suspect(session.stream, ended.reason)  # the crash itself is logged

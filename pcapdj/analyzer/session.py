@@ -88,7 +88,7 @@ class Exit:
         reason: what went wrong, in sentences; empty if nothing did.
         ended: the file in flight goes on in the next stream; None: it is fed again, or none was in flight.
         left: which processes the analyzer left running, in a sentence; they were killed.
-        may_lack_end: it was stopped and may not have seen the end of its input.
+        may_lack_output: it did not end well behind its input; what it wrote there may be missing.
     """
 
     verdict: Verdict
@@ -97,7 +97,7 @@ class Exit:
     reason: str = ""
     ended: EndedStream | None = None
     left: str = ""
-    may_lack_end: bool = False
+    may_lack_output: bool = False
 
 
 class StallTimer:
@@ -351,18 +351,14 @@ class AnalyzerSession:
             self.analyzer.signal_group(signal.SIGTERM)
 
     def _exit(self, status: str, now_s: float) -> Exit:
-        if self._stop_reason:
-            status = f"{status} ({self._stop_reason})"
+        status += f" ({self._stop_reason})" if self._stop_reason else ""
         name = self.analyzer.program
         match self.stage:
             case Stage.FLUSHING if self._orderly_end and not self._stop_reason:
                 return self._exit_in_order(status, self._orderly_end)
             case Stage.FLUSHING:
-                is_late = self._stop_reason and self.stored.had_records
-                reason = f"{name} was stopped: {self._stop_reason}." if is_late else ""
-                may_lack_end = self._is_shared and bool(reason)
-                reason += " It may not have seen the end of its input." if may_lack_end else ""
-                return Exit(Verdict.ENDED, status, 0.0, reason, may_lack_end=may_lack_end)
+                reason = self._bad_end(status) if self.stored.had_records else ""
+                return Exit(Verdict.ENDED, status, 0.0, reason, may_lack_output=bool(reason))
             case Stage.READING:
                 reason = f"{name} {status} in the middle of the stream. {self._cause()}"
                 return Exit(Verdict.CRASHED, status, now_s - self.since_s, reason)
@@ -370,26 +366,32 @@ class AnalyzerSession:
                 reason = f"{name} {status} before it opened the pipe. {self._cause()}"
                 return Exit(Verdict.UNSTARTED, status, 0.0, reason)
 
+    def _bad_end(self, status: str) -> str:
+        """Return why the output may lack what the analyzer writes behind its input; empty: it ended well."""
+        if self._stop_reason:
+            shared = " It may not have seen the end of its input." if self._is_shared else ""
+            return f"{self.analyzer.program} was stopped: {self._stop_reason}.{shared}"
+        name = self.analyzer.program
+        return "" if status == "exited 0" else f"{name} {status} after the end of its input. {self._cause()}"
+
     def _with_leftover_processes(self, ended: Exit) -> Exit:
         """Return the exit with what the analyzer left: whatever that still wrote is not complete."""
-        left = self.analyzer.left
-        if not left:
+        if not (left := self.analyzer.left):
             return ended
-        count = counted(len(left), "process", "processes")
-        shown = ", ".join(map(str, left[:_MOST_SHOWN])) + (", .." if len(left) > _MOST_SHOWN else "")
+        count, more = counted(len(left), "process", "processes"), ", .." * (len(left) > _MOST_SHOWN)
+        shown = ", ".join(map(str, left[:_MOST_SHOWN])) + more
         sentence = f"{self.analyzer.program} left {count} running, killed at the end of its stream: {shown}."
         return replace(ended, status=f"{ended.status} (left {count} running)", left=sentence)
 
     def _exit_in_order(self, status: str, end: OrderlyEnd) -> Exit:
         """Return the end of a stream that ended in the middle of a file."""
         failpoints.reach("launcher.exit")
-        name = self.analyzer.program
         if left_bytes := end.unread_bytes():
-            left = counted(left_bytes, "byte")
-            reason = f"{name} {status} and left {left} of the stream unread. {self._cause()}"
+            left = f"{status} and left {counted(left_bytes, 'byte')} of the stream unread"
+            reason = f"{self.analyzer.program} {left}. {self._cause()}"
             return Exit(Verdict.CRASHED, status, 0.0, reason)
-        if status != "exited 0":
-            return Exit(Verdict.ENDED, status, 0.0, f"{name} {status} after the end of its input.")
+        if reason := self._bad_end(status):
+            return Exit(Verdict.ENDED, status, 0.0, reason, may_lack_output=True)
         return Exit(Verdict.ENDED, status, 0.0, ended=end.ended_stream())
 
     def _cause(self) -> str:

@@ -200,7 +200,8 @@ class RunMonitor:
         streams, analyzer = self.progress.streams, self.progress.analyzer
         # behind the last stream with a result come those in which a file of no packet has killed the analyzer
         ended = {analyzer.get("last_stream"), *self.progress.exits}
-        return not streams or (streams[-1] in ended and not analyzer.get("stream"))
+        has_died = bool(self.progress.role_ends) and not analyzer.get("last_stream")  # with its stream
+        return not streams or ((has_died or streams[-1] in ended) and not analyzer.get("stream"))
 
     def _abort_reason(self) -> AbortReason | None:
         if not self._service.is_alive:

@@ -211,6 +211,24 @@ def test_a_process_that_the_analyzer_left_running_has_the_flush_timeout(
     assert "was stopped" in ended.reason
 
 
+@pytest.mark.parametrize(
+    ("end", "how"), [("sys.exit(3)", "exited 3"), ("os.kill(os.getpid(), 9)", "was killed by signal 9")]
+)
+@pytest.mark.parametrize("is_in_order", [False, True])
+def test_the_output_of_an_analyzer_that_ends_badly_behind_its_input_may_be_incomplete(
+    tmp_path: Path, sessions: list[AnalyzerSession], end: str, how: str, *, is_in_order: bool
+) -> None:
+    """By a fault in its last lines, or because memory was short: its results are not there."""
+    session = started(tmp_path, f"import os, sys\nopen(sys.argv[1], 'rb').read(); {end}", sessions)
+    fed(session, tmp_path)
+    (session.end_in_order if is_in_order else session.end)(0.0)
+
+    ended = exit_of(session, 1.0)
+
+    assert (ended.verdict, ended.may_lack_output) == (Verdict.ENDED, True)
+    assert f" {how.removeprefix('was ')} after the end of its input." in ended.reason
+
+
 def state_of(pid: int) -> str:
     """Return a process's state, as in proc_pid_stat(5)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
