@@ -93,7 +93,7 @@ def test_one_file_is_fed_and_one_is_refused(short_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("stops", [1, 2])
 def test_a_second_stop_signal_kills_the_analyzer(short_path: Path, stops: int) -> None:
-    """The first one lets it read to the end of what is in the pipe."""
+    """The first one lets it read what is in the pipe to its end; with a second one the stream is suspect."""
     with trio_in(short_path) as (_, trio):
         trio.brake.touch()
         trio.queue(trio.capture("a.pcap", 1, 100))
@@ -106,13 +106,15 @@ def test_a_second_stop_signal_kills_the_analyzer(short_path: Path, stops: int) -
         if stops == 1:
             trio.brake.unlink()
         code = launcher.wait()
-        [ended] = [line for line in log_of(trio, "consumer") if "stream_" in line and "_open" not in line]
+        lines = [line for line in log_of(trio, "consumer") if "stream_" in line and "_open" not in line]
         stopping = [line for line in log_of(trio, "consumer") if "stopping" in line]
 
     assert code == 0
     assert stopping == ["INFO consumer stopping", "INFO consumer stopping at_once=True"][:stops]
-    assert ended.startswith("INFO" if stops == 1 else "WARNING")
-    assert ("killed" in ended) == (stops == 2)
+    ended = {line.split()[2]: line for line in lines}
+    assert {*ended} == {"stream_ended", *(["stream_suspect"] if stops == 2 else [])}
+    assert ended["stream_ended"].startswith("INFO" if stops == 1 else "WARNING")
+    assert ("killed" in ended["stream_ended"]) == (stops == 2)
 
 
 @each_row(
