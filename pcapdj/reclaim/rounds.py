@@ -24,7 +24,8 @@ from pcapdj.store.client import Store
 from pcapdj.store.reclaims import forget_old
 
 events = EventLog("reclaim")
-_MOST_REFUSALS: Final = 1000  # files of a round that turn out to be others than planned
+_MOST_REFUSALS: Final = 1000  # files of a user in a round that turn out to be others than planned
+TOO_MANY: Final = "behind too many of their owner that turned out to be others than planned"
 
 
 class Disk(NamedTuple):
@@ -121,24 +122,23 @@ def run_round(
     planned = plan(store, selected, needs, time.time(), follow)
     result = Round(planned, needs, notes=notes)
     remover = Remover(store, planned, selected, stops)
-    locked, refusals = dict[bytes, str](), 0
+    locked, refusals = dict[bytes, str](), Counter[int]()
     for file in oldest_for(planned.files, needs):
         stops.wait(0)
-        if refusals >= _MOST_REFUSALS:
-            break
         folder = os.path.dirname(file.name)  # noqa: PTH120 - bytes
-        if folder in locked:
-            result.refused[locked[folder]] += 1
+        is_over = refusals[file.present.owner] >= _MOST_REFUSALS
+        if is_over or folder in locked:  # those of others are not concerned
+            result.refused[TOO_MANY if is_over else locked[folder]] += 1
             continue
         try:
             removed = remover.remove(file)
         except Withheld as exc:
             result.refused[exc.message] += 1
             events.info("reclaim_withheld", name=file.name, reason=exc.message)
-            if isinstance(exc, FolderLocked):  # those in other folders are not concerned
+            if isinstance(exc, FolderLocked):
                 locked[folder] = exc.message
             else:
-                refusals += 1
+                refusals[file.present.owner] += 1
             if exc.hint and exc.hint not in result.notes and len(result.notes) < 2 * MOST_NOTES:
                 result.notes.append(exc.hint)
                 events.warning("reclaim_refused_folder", exc.hint, name=file.name)

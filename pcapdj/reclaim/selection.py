@@ -103,18 +103,21 @@ class Present(NamedTuple):
         ctime_ns: when its contents or attributes changed last, in ns since 1970.
         links: how many names it has.
         disk_bytes: that it takes on its disk.
+        owner: the number of its user.
     """
 
     identity: Identity
     ctime_ns: int
     links: int
     disk_bytes: int
+    owner: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Self:
         """Return it as stat(2) has it."""
         identity = Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        return cls(identity, found.st_ctime_ns, found.st_nlink, found.st_blocks * _BLOCK_BYTES)
+        disk_bytes = found.st_blocks * _BLOCK_BYTES
+        return cls(identity, found.st_ctime_ns, found.st_nlink, disk_bytes, found.st_uid)
 
 
 class Candidate(NamedTuple):

@@ -629,7 +629,8 @@ def test_a_killed_launcher_begins_a_new_stream(home: Path) -> None:
         stdout, stderr = process.communicate()
 
     assert process.wait() == 1, stderr
-    assert f"REPLAYED   '{home}/a.pcap': fed again, because the stream broke off" in stdout
+    logged = (home / "o" / "logs" / "dispatcher.log").read_text()
+    assert f"REPLAYED   '{home}/a.pcap': fed again, because the stream broke off" in stdout, logged
     assert file_in_record(home, "a.pcap")["attempt"] == 2
     assert (home / "o" / "latest" / "copy").read_bytes() == (home / "a.pcap").read_bytes()
 

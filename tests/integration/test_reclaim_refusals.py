@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from support.reclaiming import (
     write_capture,
 )
 
+from pcapdj.reclaim import rounds
 from pcapdj.reclaim.folder import DAMAGED, LONG, OUTSIDE, UNREADABLE, WRITTEN, Withheld
 from pcapdj.reclaim.lanes import FAILED, WANTED
 from pcapdj.reclaim.planning import plan
 from pcapdj.reclaim.removal import Remover
-from pcapdj.reclaim.rounds import needs_of, run_round
+from pcapdj.reclaim.rounds import TOO_MANY, needs_of, run_round
 from pcapdj.reclaim.selection import CHANGED, LINKED, NEWEST, NOT_SHORT, NOT_WHOLE, SUSPECT, YOUNG
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.signals import Signals
@@ -332,6 +333,26 @@ def test_a_file_that_a_process_writes_stays(store: Store, root: Path, signals: S
         done = make_room(store, selected(root), signals, root)
 
     assert (names_in(root), dict(done.withheld)) == (["1.pcap"], {WRITTEN: 1})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+def test_captures_of_a_user_that_are_not_what_was_planned_do_not_keep_those_of_others(
+    store: Store, root: Path, signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round tries a thousand of each user: of one who has them open for writing, for example."""
+    monkeypatch.setattr(rounds, "_MOST_REFUSALS", 2)
+    paths = [write_capture(root / f"{number}.pcap") for number in range(1, 5)]
+    with ExitStack() as opened:
+        for path in paths:
+            if path is not paths[-1]:
+                os.chown(path, 65534, 65534)
+                opened.enter_context(path.open("ab"))
+            feed(store, path)
+
+        done = make_room(store, selected(root), signals, root)
+
+    assert names_in(root) == ["1.pcap", "2.pcap", "3.pcap"]
+    assert dict(done.withheld) == {WRITTEN: 2, TOO_MANY: 1}
 
 
 def test_a_name_without_room_for_a_hidden_one_stays(store: Store, root: Path, signals: Signals) -> None:

@@ -39,7 +39,7 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
         streams = tuple(draw(st.lists(st.sampled_from(STREAMS), min_size=1, max_size=2)))
         time_s = NOW_S - draw(st.integers(0, 20))
         record = FedRecord(fed, 1, 1, streams, time_s, b"{}")
-        present = Present(identity, 0, draw(st.sampled_from([1, 1, 1, 2])), draw(st.integers(0, 100)))
+        present = Present(identity, 0, draw(st.sampled_from([1, 1, 1, 2])), draw(st.integers(0, 100)), 0)
         files.append(Candidate(b"/c/%d" % number, record, present))
     return files
 
