@@ -525,8 +525,8 @@ def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, 
 
     trio.wait_for_ends()
     wait_until(lambda: listed(trio.store, trio.store.keys.processed) == names, "both files")
+    wait_until(lambda: not trio.store.redis.exists(trio.store.keys.finish), "the request to be done")
     assert stopped(dispatcher)[0] == 0
-    assert not trio.store.redis.exists(trio.store.keys.finish)
     first, second = stream_of(packets(0, 5)), stream_of(packets(100, 5))
     wait_until(
         lambda: trio.copies() == ([first, second] if when == "now" else [first + second[HEADER:]]),
