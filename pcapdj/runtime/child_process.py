@@ -34,7 +34,7 @@ from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.mounts import any_may_hang, check_proc
 from pcapdj.runtime.process import be_watched, die_with, die_with_supervisord
-from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
+from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled, ignored
 
 T = TypeVar("T")
 
@@ -153,9 +153,7 @@ def run_reader(
         prog,
         partial(_in_order, work),
         may_hang=True,
-        others=[
-            each for each in STOP_SIGNALS if signal.getsignal(each) is signal.SIG_IGN
-        ],  # as by a shell's &
+        others=ignored(STOP_SIGNALS),
         after_hang=_report_hang,
         after_fork=after_fork,
     )

@@ -143,6 +143,11 @@ def between(items: Iterable[T], stops: Waits | None) -> Iterator[T]:
         yield item
 
 
+def ignored(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Return those of the signals that whoever started this process has it ignore."""
+    return [each for each in numbers if signal.getsignal(each) is signal.SIG_IGN]
+
+
 @contextmanager
 def handled(
     others: Collection[signal.Signals] = (),
@@ -160,9 +165,7 @@ def handled(
             nohup wants it for SIGHUP, and a shell's & for SIGINT.
     """
     if is_command:
-        others, stops = (
-            [each for each in of if signal.getsignal(each) is not signal.SIG_IGN] for of in (others, stops)
-        )
+        others, stops = ([each for each in of if each not in ignored(of)] for of in (others, stops))
     on_stop = _discard_if_stuck if is_command else _only_wake
     reader, writer = socket.socketpair()
     with reader, writer:

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 from support.cases import some_long
+from support.forkserver import Process
 from support.fuse import FuseMount
 from support.launcher_rig import COPY, Rig, connected, is_listening, is_running, rig_in, stop
 from support.waiting import wait_until
@@ -117,6 +118,15 @@ def open_and_end(rig: Rig, signals: Signals, daemons: int = 1) -> None:
     rig.clients[-1].end(opened.stream)
 
 
+def stopped_with_all(rig: Rig, process: Process, opened: OpenStream) -> None:
+    """Stop the launcher in the stream: it ends in order, and nothing that its analyzer started runs."""
+    os.close(opened.write_end)
+    rig.clients[0].close()
+
+    assert stop(process) == 0
+    assert not any(map(is_running, left_pids(rig)))
+
+
 @pytest.mark.parametrize("work", some_long(WORKS, quick=("ignore", "adopt")))
 def test_a_daemon_of_the_analyzer_ends_with_the_stream(rig: Rig, signals: Signals, work: str) -> None:
     """In a session of its own, with signals ignored, stopped, with orphans of its own, renewing itself."""
@@ -185,11 +195,8 @@ def test_an_analyzer_that_is_held_where_it_ends_is_killed(rig: Rig, signals: Sig
     """By a tracer that waits for its end; the launcher stops as always."""
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\ndaemon(trace){READ}")
     opened = begun(rig, signals)
-    os.close(opened.write_end)
-    rig.clients[0].close()
 
-    assert stop(process) == 0
-    assert not any(map(is_running, left_pids(rig)))
+    stopped_with_all(rig, process, opened)
     assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
 
 
@@ -249,11 +256,8 @@ def test_an_analyzer_of_which_a_thread_is_held_where_it_ends_is_killed(rig: Rig,
     )
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\n{thread}\ndaemon(trace){READ}")
     opened = begun(rig, signals)
-    os.close(opened.write_end)
-    rig.clients[0].close()
 
-    assert stop(process) == 0
-    assert not any(map(is_running, left_pids(rig)))
+    stopped_with_all(rig, process, opened)
     assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
 
 
@@ -288,11 +292,8 @@ def test_an_analyzer_that_waits_for_a_file_system_of_its_own_is_killed(
     opened = begun(rig, signals)
     waiting = WaitingProcesses(rig.analyzer_pid())
     wait_until(lambda: waiting.look(time.monotonic()), "the analyzer to wait")
-    os.close(opened.write_end)
-    rig.clients[0].close()
 
-    assert stop(process) == 0
-    assert not any(map(is_running, left_pids(rig)))
+    stopped_with_all(rig, process, opened)
     assert "left 1 process running, killed at the end of its stream: python" in rig.logged()
 
 
@@ -304,11 +305,8 @@ def test_a_tracer_may_trace_from_any_of_its_threads(rig: Rig, signals: Signals) 
     )
     process = rig.start_python(f"{DAEMON}{TRACE.format(options=OF_END)}\n{thread}\ndaemon(threaded){READ}")
     opened = begun(rig, signals)
-    os.close(opened.write_end)
-    rig.clients[0].close()
 
-    assert stop(process) == 0
-    assert not any(map(is_running, left_pids(rig)))
+    stopped_with_all(rig, process, opened)
 
 
 def test_what_was_left_is_in_the_status(rig: Rig, signals: Signals, store: Store) -> None:

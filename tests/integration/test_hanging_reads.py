@@ -27,7 +27,7 @@ from support.dispatcher_rig import (
 )
 from support.forkserver import PIPE, run, start
 from support.fuse import FuseMount, fuse_in
-from support.roles_rig import Trio, children_of, numbered, places, places_in
+from support.roles_rig import Trio, children_of, numbered, places, places_in, restart_dispatcher_in_hang
 from support.waiting import scaled, wait_until
 
 from pcapdj.console.screen import Line
@@ -166,12 +166,7 @@ def test_a_file_that_hangs_in_mid_file_is_skipped_behind_a_whole_record(
     trio.store.redis.lrem(trio.store.keys.in_queue, 0, str(mount.folder / "2.pcap"))
     hang_in_mid_file(trio, mount)
     if is_resumed:
-        trio.kill("dispatcher")
-        mount.go_on()
-        mount.hang(everything=True)
-        trio.start("dispatcher")
-        trio.wait_logged("dispatcher", "next_file", times=2)
-        wait_until(lambda: mount.has_hung, "a call to hang")
+        restart_dispatcher_in_hang(trio, mount)
 
     skip(trio)
 

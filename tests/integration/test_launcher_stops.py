@@ -12,7 +12,7 @@ from support.captures import classic
 from support.cases import some_long
 from support.fuse import FuseMount
 from support.redis_server import PrivateRedis
-from support.roles_rig import Trio, numbered, places, places_in, trio_in
+from support.roles_rig import Trio, numbered, places, places_in, restart_dispatcher_in_hang, trio_in
 from support.waiting import wait_until
 
 PACKETS = 4000
@@ -113,12 +113,7 @@ def test_the_analyzer_gets_its_end_while_a_read_hangs(
     trio.brake.unlink()
     wait_until(lambda: mount.has_hung, "a read to hang")
     if is_resumed:
-        trio.kill("dispatcher")
-        mount.go_on()
-        mount.hang(everything=True)
-        trio.start("dispatcher")
-        trio.wait_logged("dispatcher", "next_file", times=2)
-        wait_until(lambda: mount.has_hung, "a call to hang")
+        restart_dispatcher_in_hang(trio, mount)
 
     stop_launcher(trio)
     mount.go_on()

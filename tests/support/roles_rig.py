@@ -16,6 +16,7 @@ from pcapdj.store.snapshot import Snapshot, read_snapshot
 from support import forkserver
 from support.captures import Record, classic, records_of
 from support.forkserver import Process, clean_environment
+from support.fuse import FuseMount
 from support.redis_server import DURABLE, PrivateRedis
 from support.waiting import scaled, wait_until
 
@@ -219,3 +220,13 @@ def trio_in(folder: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
 
 def _made(path: Path) -> float:
     return path.parent.stat().st_ctime
+
+
+def restart_dispatcher_in_hang(trio: Trio, mount: FuseMount) -> None:
+    """Kill a dispatcher whose read hangs, and start another one, which hangs in opening the file again."""
+    trio.kill("dispatcher")
+    mount.go_on()
+    mount.hang(everything=True)
+    trio.start("dispatcher")
+    trio.wait_logged("dispatcher", "next_file", times=2)
+    wait_until(lambda: mount.has_hung, "a call to hang")
