@@ -24,7 +24,7 @@ from support.loops import loops
 from support.redis_library import keep_version
 from support.redis_server import redis_at
 from support.suricata import suricata
-from support.waiting import FACTOR, scaled
+from support.waiting import FACTOR, is_met, scaled
 
 from pcapdj.capture import compiled
 from pcapdj.runtime import log
@@ -38,6 +38,7 @@ LATE = b":PCAPDJ_EVENTS"  # its thread may write an event when its role, and the
 MARK = "PYTEST_SESSION_FOLDER"
 LONG_WORDS = ("mark.long", "some_long", "both_forms", "suricata")  # each way in which a test gets the mark
 QUICK_FORM = "compiled" if Path(compiled.LIBRARY).exists() else "python"
+_LAST_ENDS_S = 2.0
 SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")
 
 settings.register_profile(
@@ -127,6 +128,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def _marked(folder: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _is_marked(process, folder)]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the session if its tests have left a process or a temporary folder."""
@@ -141,7 +146,9 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     os.environ["TMPDIR"] = tempfile.tempdir = before
     unfinished = forkserver.close()
-    running = [process for process in psutil.process_iter() if _is_marked(process, folder)]
+    # what dies with a role that the last test has killed is gone a moment after it, and not at once
+    is_met(lambda: not _marked(folder), _LAST_ENDS_S)
+    running = _marked(folder)
     commands = [" ".join(process.cmdline()) for process in running]
     for process in running:
         process.kill()
